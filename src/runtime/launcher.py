@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""Resultity launcher: starts, confines, restarts and reports the inference engine. Standard library only, Python >= 3.9.
+
+Reads <control>/desired.json (written by the agent), writes <run>/launcher.json (facts only: the agent maps and judges).
+Confines *itself* before the first engine start, so the engine and the egress probe inherit the very same sandbox.
+Usage: launcher.py [--control DIR] [--run DIR] [--models DIR]
+"""
+import argparse, ctypes, errno, json, os, platform, re, select, shutil, signal, socket, struct, subprocess, sys, threading, time
+
+VERSION = "1"
+PORTS = range(29500, 30000)  # equals the pod's ip_local_port_range: loopback rendezvous of torch and gloo
+LIBC = ctypes.CDLL(None, use_errno=True)
+ARCH = {"x86_64": (0xC000003E, 41, 44, 46, 307), "aarch64": (0xC00000B7, 198, 206, 211, 269)}  # audit, socket, sendto, sendmsg, sendmmsg
+FASTOPEN = 0x20000000
+# The allow-list; src/runtime/args.ts holds the same and a test compares them.
+ARGS = {
+    "max-model-len": "int", "max-num-seqs": "int", "max-num-batched-tokens": "int", "gpu-memory-utilization": "float",
+    "tensor-parallel-size": "int", "pipeline-parallel-size": "int", "dtype": "auto|half|float16|bfloat16|float|float32",
+    "quantization": "word", "kv-cache-dtype": "word", "enable-prefix-caching": "bool", "enforce-eager": "bool",
+    "load-format": "auto|safetensors|fastsafetensors|mistral|bitsandbytes|sharded_state", "swap-space": "float",
+    "runner": "auto|generate|pooling", "convert": "auto|none|embed|classify", "shutdown-timeout": "int",
+}
+ENV = re.compile(r"^(VLLM_CPU_(KVCACHE_SPACE|OMP_THREADS_BIND|NUM_OF_RESERVED_CPU)|VLLM_LOGGING_LEVEL|VLLM_ATTENTION_BACKEND"
+                 r"|OMP_NUM_THREADS|CUDA_DEVICE_ORDER|NCCL_(DEBUG|P2P_DISABLE|P2P_LEVEL)|RESULTITY_SIM_[A-Z_]+)$")
+KINDS = {"int": r"[0-9]{1,9}", "float": r"[0-9]{1,6}(\.[0-9]{1,6})?", "word": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "bool": "true|false"}
+FORCED = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
+          "VLLM_HOST_IP": "127.0.0.1", "NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}
+MARKS = (("capturing", re.compile(r"Capturing CUDA graph|Graph capturing|Capturing graphs")),
+         ("compiling", re.compile(r"torch\.compile|Dynamo bytecode|Compiling a graph|Warming up model for the compilation")),
+         ("ready", re.compile(r"Application startup complete|Uvicorn running on")),
+         ("loading", re.compile(r"Starting to load model|Loading (safetensors|model) |Loading weights|checkpoint shards")))
+GPU = "index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,driver_version,compute_cap"
+
+
+def now():
+    return int(time.time() * 1000)
+
+
+def write(path, value):
+    with open(path + ".tmp", "w") as f:
+        json.dump(value, f)
+    os.rename(path + ".tmp", path)
+
+
+def unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def call(nr, *args):
+    got = LIBC.syscall(ctypes.c_long(nr), *args)
+    if got < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return got
+
+
+def landlock_abi():
+    try:
+        abi = call(444, None, ctypes.c_size_t(0), ctypes.c_uint(1))
+    except OSError:
+        abi = 0
+    return min(abi, int(os.environ.get("RESULTITY_LANDLOCK_ABI_MAX", "99")))  # can only lower: for the old-kernel test
+
+
+def bpf_filter():
+    """The classic BPF program. Jumps are by label, resolved at the end."""
+    audit, n_socket, n_sendto, n_sendmsg, n_sendmmsg = ARCH[platform.machine()]
+    ld, jeq, jgt, jge, jset, ret, land = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06, 0x54
+    low = lambda i: 16 + 8 * i  # little-endian low word; the kernel truncates these arguments to int as well
+    code = [(None, ld, 4, 0, 0), (None, jeq, audit, 0, "kill"), (None, ld, 0, 0, 0)]
+    if platform.machine() == "x86_64":
+        code.append((None, jge, 0x40000000, "eacces", 0))  # x32 has its own call numbers
+    code += [(None, jge, 425, 0, "calls"), (None, jgt, 427, "calls", "eperm"),  # io_uring_setup, _enter, _register
+             ("calls", jeq, n_socket, "socket", 0), (None, jeq, n_sendto, "flags3", 0), (None, jeq, n_sendmsg, "flags2", 0),
+             (None, jeq, n_sendmmsg, "flags3", "allow"),
+             ("flags3", ld, low(3), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),  # fast open carries data past the connect hook
+             ("flags2", ld, low(2), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),
+             ("socket", ld, low(0), 0, 0), (None, jeq, 1, "allow", 0), (None, jeq, 16, "allow", 0),  # AF_UNIX, AF_NETLINK
+             (None, jeq, 2, "inet", 0), (None, jeq, 10, "inet", "eacces"),
+             ("inet", ld, low(1), 0, 0), (None, land, 0xF, 0, 0), (None, jeq, 1, 0, "eacces"),  # SOCK_STREAM
+             (None, ld, low(2), 0, 0), (None, jgt, 6, "eacces", "allow"),  # no MPTCP, SCTP
+             ("kill", ret, 0x80000000, 0, 0), ("eperm", ret, 0x50000 | errno.EPERM, 0, 0),
+             ("eacces", ret, 0x50000 | errno.EACCES, 0, 0), ("allow", ret, 0x7FFF0000, 0, 0)]
+    at = {c[0]: i for i, c in enumerate(code) if c[0]}
+    hop = lambda i, x: at[x] - i - 1 if isinstance(x, str) else x
+    return b"".join(struct.pack("HBBI", op, hop(i, t), hop(i, f), k) for i, (_, op, k, t, f) in enumerate(code)), len(code)
+
+
+def sandbox():
+    """Confine this (single) thread and everything it will ever start. Raises OSError; a half-done sandbox only closes more."""
+    abi = landlock_abi()
+    if abi < 4:
+        raise OSError(errno.ENOSYS, "kernel %s has Landlock ABI %d; the sandbox needs 4 (Linux 6.7)" % (platform.release(), abi))
+    if platform.machine() not in ARCH:
+        raise OSError(errno.ENOSYS, "no system call filter for architecture " + platform.machine())
+    if LIBC.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
+        raise OSError(ctypes.get_errno(), "no_new_privs refused")
+    # handled: no files, TCP connect; scoped (ABI 6): abstract sockets and signals stay within this domain, which the engine shares
+    attr = struct.pack("QQQ", 0, 2, 3) if abi >= 6 else struct.pack("QQ", 0, 2)
+    fd = call(444, ctypes.c_char_p(attr), ctypes.c_size_t(len(attr)), ctypes.c_uint(0))
+    for port in PORTS:
+        call(445, ctypes.c_int(fd), ctypes.c_int(2), ctypes.c_char_p(struct.pack("QQ", 2, port)), ctypes.c_uint(0))
+    call(446, ctypes.c_int(fd), ctypes.c_uint(0))
+    os.close(fd)
+    raw, count = bpf_filter()
+    held = ctypes.create_string_buffer(raw, len(raw))
+    prog = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", count, ctypes.addressof(held)), 16)
+    if LIBC.prctl(22, 2, ctypes.byref(prog), 0, 0):  # PR_SET_SECCOMP, filter
+        raise OSError(ctypes.get_errno(), "seccomp filter refused")
+
+
+def judge(error):
+    code = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, (socket.timeout, TimeoutError)) or code == errno.ETIMEDOUT:
+        return "timeout", code
+    if code in (errno.EACCES, errno.EPERM):
+        return "blocked", code
+    return {errno.EINPROGRESS: "open", errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable"}.get(code, "error"), code
+
+
+def attempt(work):
+    try:
+        work()
+        return "open", None
+    except Exception as error:  # every failure is a fact to report
+        return judge(error)
+
+
+def dial(host, port, kind=socket.SOCK_STREAM, proto=0, how="connect"):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind, proto) as s:
+        s.settimeout(2)
+        if how == "connect":
+            s.connect((host, port))
+            if kind == socket.SOCK_DGRAM:
+                s.send(b"\0")
+        elif how == "sendto":
+            s.sendto(b"x", FASTOPEN, (host, port))
+        elif how == "sendmsg":
+            s.sendmsg([b"x"], [], FASTOPEN, (host, port))
+        elif LIBC.sendmmsg(s.fileno(), None, 0, FASTOPEN) < 0:
+            raise OSError(ctypes.get_errno(), "sendmmsg")
+
+
+def probe_one(target):
+    kind, _, rest = target.partition(":")
+    host, _, port = rest.rpartition(":") if kind in ("tcp", "udp", "fastopen", "mptcp") else (rest, "", "0")
+    host, port = host.strip("[]"), int(port) if port.isdigit() else 0
+    if kind in ("tcp", "mptcp"):
+        return attempt(lambda: dial(host, port, proto=262 if kind == "mptcp" else 0))
+    if kind == "udp":
+        return attempt(lambda: dial(host, port, socket.SOCK_DGRAM))
+    if kind == "raw":
+        return attempt(lambda: dial(host, 0, socket.SOCK_RAW, 1))
+    if kind == "iouring":
+        return attempt(lambda: call(425, ctypes.c_uint(1), None))
+    if kind == "fastopen":
+        tries = [attempt(lambda how=how: dial(host, port, how=how)) for how in ("sendto", "sendmsg", "sendmmsg")]
+    elif kind == "dns":
+        with open("/etc/resolv.conf") as f:
+            server = (re.findall(r"^nameserver\s+(\S+)", f.read(), re.M) or ["192.0.2.53"])[0]
+        tries = [attempt(lambda: dial(server, 53, socket.SOCK_DGRAM)), attempt(lambda: dial(server, 53))]
+        if attempt(lambda: socket.getaddrinfo(host, 443))[0] == "open":
+            return "open", None
+    else:
+        return "error", errno.EINVAL
+    return next((t for t in tries if t[0] != "blocked"), tries[0])
+
+
+def probe_main(targets):
+    results = [{"target": t, "outcome": "timeout"} for t in targets[:32]]
+
+    def one(result):
+        outcome, code = attempt(lambda: result.update(zip(("outcome", "errno"), probe_one(result["target"]))))
+        if outcome != "open":
+            result.update(outcome="error", errno=code)
+        if result.get("errno") is None:
+            result.pop("errno", None)
+    threads = [threading.Thread(target=one, args=(r,), daemon=True) for r in results]
+    for t in threads:
+        t.start()
+    end = time.monotonic() + 8
+    for t in threads:
+        t.join(max(0, end - time.monotonic()))
+    print(json.dumps(results), flush=True)
+    os._exit(0)
+
+
+class Refused(Exception):
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code = code
+
+
+def command(want, models, sock):
+    """argv and environment of the engine, or Refused. Everything in desired.json counts as hostile."""
+    model, args, env = want.get("model") or {}, want.get("args") or {}, want.get("env") or {}
+    name, path = str(model.get("name")), os.path.realpath(str(model.get("path")))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._/-]{0,127}:[A-Za-z0-9._-]{1,63}", name):
+        raise Refused("ModelRefused", "malformed model name")
+    if not path.startswith(os.path.realpath(models) + "/") or not os.path.isdir(path):
+        raise Refused("ModelMissing", "no model folder at %s" % path[:200])
+    argv = [os.environ.get("RESULTITY_ENGINE", "vllm"), "serve", path, "--uds", sock, "--served-model-name", name, "--disable-uvicorn-access-log"]
+    for key in sorted(args):
+        kind, value = ARGS.get(key), args[key]
+        value = str(value).lower() if isinstance(value, bool) else str(value)
+        if kind is None or not re.fullmatch(KINDS.get(kind, kind), value):
+            raise Refused("ArgumentRefused", "engine argument not allowed: --%s=%s" % (key[:64], value[:64]))
+        argv.append("--%s%s" % ("no-" if value == "false" else "", key) if kind == "bool" else "--%s=%s" % (key, value))
+    for key in env:
+        if not ENV.match(key) or not re.fullmatch(r"[\x20-\x7e]{0,256}", str(env[key])):
+            raise Refused("ArgumentRefused", "environment variable not allowed: %s" % key[:64])
+    return argv, {**os.environ, **{k: str(v) for k, v in env.items()}, **FORCED}
+
+
+class Launcher:
+    def __init__(self, control, run, models):
+        self.control, self.run_dir, self.models, self.sock = control, run, models, os.path.join(run, "engine.sock")
+        self.want, self.seen, self.spec, self.engine, self.tail, self.part = {}, None, None, None, [], b""
+        self.next_start, self.back_off, self.kill_at, self.term_at, self.dirty, self.beat = 0.0, 1.0, None, None, True, 0.0
+        self.probe, self.probe_n, self.smi, self.smi_next, self.born = None, None, None, 0.0, time.time()
+        self.grace = max(0.0, float(os.environ.get("RESULTITY_GRACE_SECONDS", "60")) - 20)
+        self.facts = {"v": 1, "launcherVersion": VERSION, "generation": 0, "phase": "waiting", "model": None, "pid": None, "startedAt": None,
+                      "restarts": 0, "exit": None, "reason": None, "probe": None, "gpus": [], "marks": [],
+                      "sandbox": {"tier": "none", "landlockAbi": landlock_abi(), "kernel": platform.release()}}
+
+    def set(self, **changes):
+        self.facts.update(changes)
+        self.dirty = True
+
+    def phase(self, name):
+        if self.facts["phase"] != name:
+            self.set(phase=name, marks=(self.facts["marks"] + [{"phase": name, "at": now()}])[-16:])
+
+    def read_desired(self):
+        path = os.path.join(self.control, "desired.json")
+        try:
+            st = os.stat(path)
+            if (st.st_mtime_ns, st.st_ino) == self.seen or st.st_size > 262144:
+                return
+            with open(path) as f:
+                want = json.load(f)
+            if want.get("v") != 1 or not isinstance(want.get("generation"), int):
+                raise ValueError("desired.json is not of version 1")
+        except FileNotFoundError:
+            return
+        except (ValueError, AttributeError, OSError) as error:
+            return self.set(reason={"code": "DesiredUnreadable", "message": str(error)[:200]})
+        self.seen, self.want = (st.st_mtime_ns, st.st_ino), want
+        self.set(generation=want["generation"], reason=None)
+        spec = [want.get(k) for k in ("action", "model", "args", "env", "restart")]
+        if spec != self.spec:
+            self.spec, self.next_start, self.back_off = spec, 0.0, 1.0
+            if self.engine:
+                self.stop_engine()
+            elif want.get("action") != "run":
+                self.phase("stopped")
+        if want.get("tier") != "none" and self.facts["sandbox"]["tier"] != "sandbox":
+            self.confine()
+
+    def confine(self):
+        try:
+            sandbox()
+            self.set(sandbox={**self.facts["sandbox"], "tier": "sandbox"})
+            self.facts["sandbox"].pop("error", None)
+        except OSError as error:
+            self.set(sandbox={**self.facts["sandbox"], "error": str(error)[:200]})
+
+    def start_engine(self):
+        try:
+            if self.want.get("tier") != "none" and self.facts["sandbox"]["tier"] != "sandbox":
+                raise Refused("SandboxUnavailable", self.facts["sandbox"].get("error", "sandbox not in place"))
+            argv, env = command(self.want, self.models, self.sock)
+            unlink(self.sock)
+            self.tail, self.part = [], b""
+            self.engine = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            os.set_blocking(self.engine.stdout.fileno(), False)
+            self.set(pid=self.engine.pid, startedAt=now(), reason=None, marks=[], model=self.want["model"]["name"])
+            self.phase("loading")
+        except (Refused, OSError) as error:
+            code = getattr(error, "code", "EngineMissing")
+            self.set(reason={"code": code, "message": str(error)[:240]})
+            self.phase("crashed")
+            self.later()
+
+    def later(self):
+        self.next_start, self.back_off = time.monotonic() + self.back_off, min(60.0, self.back_off * 2)
+
+    def stop_engine(self):
+        if self.engine and self.kill_at is None:
+            self.kill_at = time.monotonic() + 15
+            self.engine.terminate()
+
+    def pump(self, raw):
+        os.write(1, raw)
+        lines = re.split(rb"[\r\n]+", self.part + raw)
+        self.part = lines.pop()[-4096:]
+        for line in lines:
+            text = "".join(c for c in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line.decode("utf-8", "replace")) if c.isprintable())[:400]
+            self.tail = (self.tail + [text])[-20:] if text else self.tail
+            mark = next((name for name, pattern in MARKS if pattern.search(text)), None)
+            if mark and self.facts["phase"] in ("loading", "compiling", "capturing"):
+                self.phase(mark)
+
+    def ended(self, code):
+        while self.read_out():
+            pass
+        if self.part:
+            self.pump(b"\n")
+        try:
+            os.killpg(self.engine.pid, signal.SIGKILL)  # workers that outlived it still hold the device
+        except (ProcessLookupError, PermissionError):
+            pass
+        asked, lived = self.kill_at is not None, now() - self.facts["startedAt"]
+        self.engine.stdout.close()
+        self.engine, self.kill_at = None, None
+        self.set(pid=None, exit={"code": code if code >= 0 else None, "signal": -code if code < 0 else None, "lines": self.tail})
+        if asked:
+            self.phase("stopped")
+        else:
+            self.back_off = 1.0 if lived > 60000 else self.back_off
+            self.set(restarts=self.facts["restarts"] + 1)
+            self.phase("crashed")
+            self.later()
+
+    def read_out(self):
+        try:
+            raw = os.read(self.engine.stdout.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        if raw:
+            self.pump(raw)
+        return bool(raw)
+
+    def helpers(self):
+        """The egress probe and nvidia-smi run as children so that neither can hold up the loop."""
+        ask = self.want.get("probe") or {}
+        if self.probe is None and ask.get("n") is not None and ask.get("n") != self.probe_n:
+            self.probe_n = ask["n"]
+            targets = [str(t)[:256] for t in (ask.get("targets") or [])][:32]
+            self.probe = subprocess.Popen([sys.executable, "-I", os.path.abspath(__file__), "--probe", json.dumps(targets)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        if self.probe and self.probe.poll() is not None:
+            try:
+                results = json.loads(self.probe.communicate()[0])
+            except ValueError:
+                results = [{"target": str(t), "outcome": "error"} for t in ask.get("targets") or []]
+            self.set(probe={"n": self.probe_n, "results": results, "tier": self.facts["sandbox"]["tier"], "at": now()})
+            self.probe = None
+        if self.smi is None and time.monotonic() >= self.smi_next and shutil.which("nvidia-smi"):
+            self.smi_next = time.monotonic() + 10
+            self.smi = subprocess.Popen(["nvidia-smi", "--query-gpu=" + GPU, "--format=csv,noheader,nounits"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        if self.smi and self.smi.poll() is not None:
+            rows = [[c.strip() for c in line.split(",")] for line in self.smi.communicate()[0].decode().splitlines() if self.smi.returncode == 0]
+            self.set(gpus=[dict(zip(GPU.split(","), row)) for row in rows[:64]])
+            self.smi = None
+
+    def reap(self):
+        """As process 1 the launcher inherits orphans; ours are left to Popen."""
+        mine = [p.pid for p in (self.engine, self.probe, self.smi) if p]
+        try:
+            got = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            while got and got.si_pid not in mine:
+                os.waitpid(got.si_pid, 0)
+                got = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            pass
+
+    def drained(self):
+        try:  # a file older than this launcher belongs to an earlier life of the container
+            return os.stat(os.path.join(self.control, "drained")).st_mtime >= self.born - 1
+        except FileNotFoundError:
+            return False
+
+    def step(self):
+        clock = time.monotonic()
+        if self.term_at is None:
+            self.read_desired()
+        self.helpers()
+        code = self.engine.poll() if self.engine else None
+        if code is not None:
+            self.ended(code)
+        if self.kill_at is not None and clock >= self.kill_at:
+            os.killpg(self.engine.pid, signal.SIGKILL)
+        if self.term_at is not None:
+            if self.facts["phase"] != "draining":
+                write(os.path.join(self.run_dir, "terminating"), {"at": now()})
+                self.phase("draining")
+            if self.engine and (self.drained() or clock >= self.term_at + self.grace):
+                self.stop_engine()
+        elif self.engine is None and self.want.get("action") == "run" and clock >= self.next_start:
+            self.start_engine()
+        if self.dirty or clock >= self.beat:
+            self.dirty, self.beat = False, clock + 1
+            write(os.path.join(self.run_dir, "launcher.json"), {**self.facts, "beat": now()})
+        self.reap()
+
+    def loop(self):
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "term_at", self.term_at or time.monotonic()))
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
+        for name in ("engine.sock", "terminating"):
+            unlink(os.path.join(self.run_dir, name))
+        while self.term_at is None or self.engine or self.facts["phase"] != "draining":
+            self.step()
+            fds = [self.engine.stdout.fileno()] if self.engine else []
+            if select.select(fds, [], [], 0.25)[0] and not self.read_out():
+                time.sleep(0.1)  # the engine closed its output and is about to exit
+        return 0
+
+
+if __name__ == "__main__":
+    os.umask(0o007)  # the agent is another user of the same group
+    cli = argparse.ArgumentParser()
+    for flag, default in (("control", "/run/resultity/control"), ("run", "/run/resultity/vllm"), ("models", "/models"), ("probe", None)):
+        cli.add_argument("--" + flag, default=os.environ.get("RESULTITY_" + flag.upper() + "_DIR", default))
+    given = cli.parse_args()
+    sys.exit(probe_main(json.loads(given.probe)) if given.probe else Launcher(given.control, given.run, given.models).loop())
