@@ -1,9 +1,9 @@
+import { allowedRuntimeEnv, type EngineArg } from '../api/allow-list.ts';
 import { CodedError } from '../lib/errors.ts';
 
 /**
- * The one allow-list of engine arguments: for `engine.args` of the snapshot and `extraArgs` of a ResultityNode. Operator,
- * agent and launcher.py apply it; a test holds launcher.py's copy to this one. Never in it: remote code, plug-ins,
- * development mode, anything that opens a port or a path.
+ * The values that each allowed engine argument (src/api/allow-list.ts) may have: for `engine.args` of the snapshot and
+ * `extraArgs` of a ResultityNode. Operator, agent and launcher.py apply it; a test holds launcher.py's copy to this one.
  */
 export const ENGINE_ARGS = {
   'max-model-len': 'int',
@@ -22,7 +22,7 @@ export const ENGINE_ARGS = {
   runner: 'auto|generate|pooling',
   convert: 'auto|none|embed|classify',
   'shutdown-timeout': 'int',
-} as const;
+} as const satisfies Record<EngineArg, string>;
 
 /** Values by kind; a kind that is not here is a closed list of words. The same patterns stand in launcher.py. */
 export const ARG_KINDS: Readonly<Record<string, string>> = {
@@ -31,10 +31,6 @@ export const ARG_KINDS: Readonly<Record<string, string>> = {
   word: '[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}',
   bool: 'true|false',
 };
-
-/** Environment of the engine that a ResultityNode may set. */
-export const ENGINE_ENV =
-  /^(VLLM_CPU_(KVCACHE_SPACE|OMP_THREADS_BIND|NUM_OF_RESERVED_CPU)|VLLM_LOGGING_LEVEL|VLLM_ATTENTION_BACKEND|OMP_NUM_THREADS|CUDA_DEVICE_ORDER|NCCL_(DEBUG|P2P_DISABLE|P2P_LEVEL)|RESULTITY_SIM_[A-Z_]+)$/;
 
 export type EngineArgs = Readonly<Record<string, string>>;
 
@@ -55,7 +51,8 @@ export const argProblems = (args: Readonly<Record<string, unknown>>): string[] =
 /** One sentence per environment variable that is not allowed. */
 export const envProblems = (env: Readonly<Record<string, string>>): string[] =>
   Object.entries(env).flatMap(([key, value]) => {
-    if (!ENGINE_ENV.test(key)) return [`environment variable ${key.slice(0, 64)} is not allowed for the engine`];
+    if (!(allowedRuntimeEnv as readonly string[]).includes(key))
+      return [`environment variable ${key.slice(0, 64)} is not allowed for the engine`];
     return /^[\x20-\x7e]{0,256}$/.test(value) ? [] : [`environment variable ${key}: at most 256 printable characters`];
   });
 

@@ -1,10 +1,8 @@
 import { Agent, type Dispatcher } from 'undici';
 import { assertNever, CodedError, errorText } from '../lib/errors.ts';
+import type { Kind } from '../protocol/codes.ts';
 import { type EngineMetrics, parseMetrics } from './engine-metrics.ts';
 import { type RunOptions, type RunResult, runOnce } from './engine-run.ts';
-
-/** The closed set of job kinds (docs/protocol.md §9). */
-export type EngineKind = 'chat.completions' | 'completions' | 'embeddings';
 
 /** What a health call can say. `refused` is the engine before it listens (loading, or gone), not a verdict. */
 export type Health =
@@ -22,7 +20,7 @@ export interface EngineClientOptions {
   readonly connections?: number;
 }
 
-const pathOf = (kind: EngineKind): string => {
+const pathOf = (kind: Kind): string => {
   switch (kind) {
     case 'chat.completions':
       return '/v1/chat/completions';
@@ -117,7 +115,7 @@ export class EngineClient {
    * Sends one inference exactly once. Never throws: every end is a `RunResult`. Aborting `signal`, and each of the three
    * clocks, closes the socket, which is how vLLM is told to stop.
    */
-  run(kind: EngineKind, request: string | object, options: RunOptions): Promise<RunResult> {
+  run(kind: Kind, request: string | object, options: RunOptions): Promise<RunResult> {
     return runOnce(this.dispatcher, ORIGIN, pathOf(kind), request, options);
   }
 

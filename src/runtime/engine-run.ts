@@ -1,18 +1,14 @@
 import type { Dispatcher } from 'undici';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { CodedError, errorText, isCoded } from '../lib/errors.ts';
+import { FINISH_REASONS, type FinishReason, type LostReason } from '../protocol/codes.ts';
 import { SseLines } from './sse-lines.ts';
 
-/** The reasons of job.lost (docs/protocol.md §9) that a run of the engine can end with. */
-export type RunFailure =
-  | 'cancelled'
-  | 'engine_error'
-  | 'engine_crash'
-  | 'timeout_first'
-  | 'timeout_gap'
-  | 'timeout_total'
-  | 'output_too_large';
-export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter';
+/** The reasons of job.lost that a run of the engine can end with. */
+export type RunFailure = Extract<
+  LostReason,
+  'cancelled' | 'engine_error' | 'engine_crash' | 'timeout_first' | 'timeout_gap' | 'timeout_total' | 'output_too_large'
+>;
 
 export interface Timeouts {
   readonly firstTokenMs: number;
@@ -68,7 +64,7 @@ interface Chunk {
   usage?: { prompt_tokens?: number; completion_tokens?: number } | null;
 }
 
-const FINISH: readonly string[] = ['stop', 'length', 'tool_calls', 'content_filter'];
+const FINISH: readonly string[] = FINISH_REASONS;
 const count = (n: unknown): number => (Number.isSafeInteger(n) && (n as number) >= 0 ? (n as number) : 0);
 
 /** What one run has learned from the engine's chunks. */

@@ -20,8 +20,10 @@ ARGS = {
     "load-format": "auto|safetensors|fastsafetensors|mistral|bitsandbytes|sharded_state", "swap-space": "float",
     "runner": "auto|generate|pooling", "convert": "auto|none|embed|classify", "shutdown-timeout": "int",
 }
-ENV = re.compile(r"^(VLLM_CPU_(KVCACHE_SPACE|OMP_THREADS_BIND|NUM_OF_RESERVED_CPU)|VLLM_LOGGING_LEVEL|VLLM_ATTENTION_BACKEND"
-                 r"|OMP_NUM_THREADS|CUDA_DEVICE_ORDER|NCCL_(DEBUG|P2P_DISABLE|P2P_LEVEL)|RESULTITY_SIM_[A-Z_]+)$")
+ENV = set("""VLLM_CPU_KVCACHE_SPACE VLLM_CPU_OMP_THREADS_BIND VLLM_CPU_NUM_OF_RESERVED_CPU VLLM_ATTENTION_BACKEND VLLM_LOGGING_LEVEL
+VLLM_USE_FLASHINFER_SAMPLER VLLM_WORKER_MULTIPROC_METHOD VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS OMP_NUM_THREADS
+MKL_NUM_THREADS NCCL_DEBUG NCCL_P2P_DISABLE NCCL_P2P_LEVEL NCCL_SHM_DISABLE NCCL_IB_DISABLE PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF CUDA_DEVICE_ORDER
+CUDA_MODULE_LOADING TORCHINDUCTOR_COMPILE_THREADS TOKENIZERS_PARALLELISM MALLOC_ARENA_MAX TZ""".split())
 KINDS = {"int": r"[0-9]{1,9}", "float": r"[0-9]{1,6}(\.[0-9]{1,6})?", "word": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "bool": "true|false"}
 FORCED = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
           "VLLM_HOST_IP": "127.0.0.1", "NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}
@@ -210,7 +212,7 @@ def command(want, models, sock):
             raise Refused("ArgumentRefused", "engine argument not allowed: --%s=%s" % (key[:64], value[:64]))
         argv.append("--%s%s" % ("no-" if value == "false" else "", key) if kind == "bool" else "--%s=%s" % (key, value))
     for key in env:
-        if not ENV.match(key) or not re.fullmatch(r"[\x20-\x7e]{0,256}", str(env[key])):
+        if key not in ENV or not re.fullmatch(r"[\x20-\x7e]{0,256}", str(env[key])):
             raise Refused("ArgumentRefused", "environment variable not allowed: %s" % key[:64])
     return argv, {**os.environ, **{k: str(v) for k, v in env.items()}, **FORCED}
 
