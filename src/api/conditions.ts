@@ -24,7 +24,12 @@ export const nodeConditions = {
 } as const;
 export type NodeConditionType = keyof typeof nodeConditions;
 
-export const modelConditions = { Ready: 'Ready', Approved: 'Approved', Verified: 'Verified', Tested: 'Tested' } as const;
+export const modelConditions = {
+  Ready: 'Ready',
+  Approved: 'Approved',
+  Verified: 'Verified',
+  Tested: 'Tested',
+} as const;
 export type ModelConditionType = keyof typeof modelConditions;
 
 export const networkConditions = {

@@ -14,6 +14,7 @@
 export * from './allow-list.ts';
 export type * from './approved-model.ts';
 export * from './conditions.ts';
+export * from './contract.ts';
 export type * from './meta.ts';
 export type * from './pod.ts';
 export * from './resources.ts';

@@ -1,5 +1,4 @@
 import type {
-  Conditions,
   DataKey,
   Int32,
   Int64,
