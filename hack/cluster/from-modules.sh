@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the Kubernetes binaries from the Go module proxy, for machines that reach no release server.
-# usage: from-modules.sh NAME VERSION OUT_DIR
+# usage: from-modules.sh NAME VERSION OUT_DIR [PROGRAM]
 # NAME: kubernetes (apiserver, controller-manager, scheduler, kubelet, kube-proxy, kubectl), etcd, helm, kwok, registry, coredns, pause
+# PROGRAM: of kubernetes, build only this one (a test that needs the API server does not wait for the kubelet).
 # Each program is renamed into OUT_DIR when it is whole, so a killed build leaves nothing that looks finished.
 set -euo pipefail
-name=$1 version=$2 out=$(realpath -m "$3")
+name=$1 version=$2 out=$(realpath -m "$3") only=${4:-}
 command -v go >/dev/null || { echo "from-modules: needs Go 1.26 or later on the PATH (https://go.dev/dl)" >&2; exit 1; }
 work=$(mktemp -d); trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 mkdir -p "$out"; cd "$work"
@@ -22,6 +23,7 @@ kubernetes)
   cp "$src/go.sum" go.sum; chmod u+w go.mod go.sum
   go mod edit -require="k8s.io/kubernetes@v$version"
   programs="kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl"
+  [ -z "$only" ] || programs=$only
   { echo '//go:build tools'; echo 'package tools'; echo 'import ('
     for p in $programs; do echo "  _ \"k8s.io/kubernetes/cmd/$p\""; done; echo ')'; } > tools.go
   go mod tidy
