@@ -7,7 +7,9 @@ export function docsFile(api: Api): Map<string, string> {
     '<!-- Generated from src/api by hack/codegen; run `npm run generate` instead of editing. -->',
     '# API reference',
     `Group \`${api.group}\`, version \`${api.version}\`. All resources are namespaced; \`kubectl get resultity\` lists them all. A field in **bold** must be written; the rest may be left out.`,
-    api.resources.map(({ kind, shortNames }) => `- [${kind}](#${kind.toLowerCase()}) (\`${shortNames[0]}\`)`).join('\n'),
+    api.resources
+      .map(({ kind, shortNames }) => `- [${kind}](#${kind.toLowerCase()}) (\`${shortNames[0]}\`)`)
+      .join('\n'),
     ...api.resources.map((resource) => resourceSection(api, resource)),
   ];
   return new Map([['docs/api.md', `${parts.join('\n\n')}\n`]]);
@@ -32,9 +34,15 @@ function resourceSection(api: Api, resource: Resource): string {
       const next = innermost(api, resolved);
       if (next !== undefined) inner.push(next);
     }
-    const rules = type.tags.rules.map((rule) => `- ${rule.fieldPath === undefined ? '' : `\`${rule.fieldPath.slice(1)}\` `}${escape(rule.message)}`);
-    if (type !== root) sections.push(`### ${type.name}`, ...(type.tags.description === '' ? [] : [type.tags.description]));
-    sections.push(['| field | type | |', '|---|---|---|', ...rows].join('\n'), ...(rules.length === 0 ? [] : [`Rules:\n${rules.join('\n')}`]));
+    const rules = type.tags.rules.map(
+      (rule) => `- ${rule.fieldPath === undefined ? '' : `\`${rule.fieldPath.slice(1)}\` `}${escape(rule.message)}`,
+    );
+    if (type !== root)
+      sections.push(`### ${type.name}`, ...(type.tags.description === '' ? [] : [type.tags.description]));
+    sections.push(
+      ['| field | type | |', '|---|---|---|', ...rows].join('\n'),
+      ...(rules.length === 0 ? [] : [`Rules:\n${rules.join('\n')}`]),
+    );
     for (const next of inner) walk(next);
   };
   walk(root);
@@ -71,8 +79,10 @@ function typeText(api: Api, { shape, values }: Resolved): string {
 
 function text({ description, defaultValue, values }: Resolved): string {
   const parts = [description];
-  if (defaultValue !== undefined && JSON.stringify(defaultValue) !== '{}') parts.push(`Default \`${JSON.stringify(defaultValue)}\`.`);
-  if (values.minimum !== undefined && values.maximum !== undefined) parts.push(`From ${values.minimum} to ${values.maximum}.`);
+  if (defaultValue !== undefined && JSON.stringify(defaultValue) !== '{}')
+    parts.push(`Default \`${JSON.stringify(defaultValue)}\`.`);
+  if (values.minimum !== undefined && values.maximum !== undefined)
+    parts.push(`From ${values.minimum} to ${values.maximum}.`);
   else if (values.minimum !== undefined) parts.push(`At least ${values.minimum}.`);
   if (values.maxLength !== undefined) parts.push(`At most ${values.maxLength} characters.`);
   if (values.maxItems !== undefined) parts.push(`At most ${values.maxItems} items.`);

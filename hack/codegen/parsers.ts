@@ -21,7 +21,9 @@ export function parsersFile(api: Api): Map<string, string> {
     '',
   ];
   for (const type of ordered) {
-    const body = type.fields.map((field) => `  ${key(field.name)}: ${place(api, field.shape, field.tags, field.optional)},`);
+    const body = type.fields.map(
+      (field) => `  ${key(field.name)}: ${place(api, field.shape, field.tags, field.optional)},`,
+    );
     const exported = roots.has(type.name) ? 'export ' : '';
     lines.push(`${exported}const z${type.name}: z.ZodType<api.${type.name}> = z.looseObject({`, ...body, '});', '');
   }

@@ -1,5 +1,12 @@
 /** TypeScript → the intermediate form. */
-import { type InterfaceDeclaration, Node, Project, type SourceFile, type TypeAliasDeclaration, type TypeNode } from 'ts-morph';
+import {
+  type InterfaceDeclaration,
+  Node,
+  Project,
+  type SourceFile,
+  type TypeAliasDeclaration,
+  type TypeNode,
+} from 'ts-morph';
 import type { Api, Column, Field, NamedType, Resource, Scale, Shape } from './model.ts';
 import { noTags, parseComment, type Rule, TagError, type Tags } from './tags.ts';
 
@@ -34,22 +41,24 @@ function add(types: Map<string, NamedType>, type: NamedType): void {
   types.set(type.name, type);
 }
 
-/** `const name = ['a', 'b'] as const` → CEL list literals, for `%name%` in rules. */
-function readConstants(file: SourceFile): [string, string][] {
-  return file.getVariableDeclarations().flatMap((declaration): [string, string][] => {
+type Constants = ReadonlyMap<string, readonly string[]>;
+
+/** `const name = ['a', 'b'] as const`: in rules `%name%` is the list in CEL, `%name:text%` the list for people. */
+function readConstants(file: SourceFile): [string, readonly string[]][] {
+  return file.getVariableDeclarations().flatMap((declaration): [string, readonly string[]][] => {
     const initializer = declaration.getInitializer();
     const array = Node.isAsExpression(initializer) ? initializer.getExpression() : initializer;
     if (!Node.isArrayLiteralExpression(array)) return [];
     const elements = array.getElements();
     if (!elements.every((element) => Node.isStringLiteral(element))) return [];
-    return [[declaration.getName(), `[${elements.map((element) => `'${element.getLiteralValue()}'`).join(', ')}]`]];
+    return [[declaration.getName(), elements.map((element) => element.getLiteralValue())]];
   });
 }
 
 function tagsOf(
   node: InterfaceDeclaration | TypeAliasDeclaration | { getJsDocs(): { getText(): string }[] },
   where: string,
-  constants: ReadonlyMap<string, string>,
+  constants: Constants,
 ): Tags {
   const comment = node.getJsDocs().at(-1)?.getText();
   if (comment === undefined) return noTags;
@@ -57,22 +66,23 @@ function tagsOf(
   return { ...tags, rules: tags.rules.map((rule) => substitute(rule, constants, where)) };
 }
 
-function substitute(rule: Rule, constants: ReadonlyMap<string, string>, where: string): Rule {
+function substitute(rule: Rule, constants: Constants, where: string): Rule {
   const fill = (text: string): string =>
-    text.replace(/%(\w+)%/g, (_, name: string) => {
-      const value = constants.get(name);
-      if (value === undefined) throw new TagError(`${where}: no constant ${name} in src/api`);
-      return value;
+    text.replace(/%(\w+)(:text)?%/g, (_, name: string, forPeople: string | undefined) => {
+      const values = constants.get(name);
+      if (values === undefined) throw new TagError(`${where}: no constant ${name} in src/api`);
+      return forPeople === undefined ? `[${values.map((value) => `'${value}'`).join(', ')}]` : values.join(', ');
     });
   const { messageExpression } = rule;
   return {
     ...rule,
     rule: fill(rule.rule),
+    message: fill(rule.message),
     ...(messageExpression === undefined ? {} : { messageExpression: fill(messageExpression) }),
   };
 }
 
-function readInterface(declaration: InterfaceDeclaration, constants: ReadonlyMap<string, string>): NamedType {
+function readInterface(declaration: InterfaceDeclaration, constants: Constants): NamedType {
   const name = declaration.getName();
   const tags = tagsOf(declaration, name, constants);
   const external = tags.values.external === true;
@@ -89,7 +99,7 @@ function readInterface(declaration: InterfaceDeclaration, constants: ReadonlyMap
 }
 
 /** Aliases that have no form (such as `keyof typeof x`) carry no tags and are left out. */
-function readAlias(declaration: TypeAliasDeclaration, constants: ReadonlyMap<string, string>): NamedType | undefined {
+function readAlias(declaration: TypeAliasDeclaration, constants: Constants): NamedType | undefined {
   const name = declaration.getName();
   const tags = tagsOf(declaration, name, constants);
   if (tags.values.intOrString === true) return { kind: 'alias', name, tags, shape: { kind: 'intOrString' } };
@@ -114,7 +124,9 @@ function readShape(node: TypeNode | undefined, where: string): Shape {
     if (name === 'Record' && key?.getText() === 'string') return { kind: 'map', value: readShape(value, where) };
     if (name !== 'Record' && key === undefined) return { kind: 'ref', name };
   }
-  throw new TagError(`${where}: ${text} has no form in the API; write string, number, boolean, literals, T[], Record<string, T> or a named type`);
+  throw new TagError(
+    `${where}: ${text} has no form in the API; write string, number, boolean, literals, T[], Record<string, T> or a named type`,
+  );
 }
 
 function readLiteral(node: TypeNode, where: string): string {

@@ -90,7 +90,10 @@ export function parseComment(comment: string, where: string): Tags {
     else if (name in values) throw new TagError(`${where}: @${name} stands twice`);
     else values[name] = parseValue(name, text, where);
   }
-  const description = prose.join('\n').trim().replace(/\n(?!\n)/g, ' ');
+  const description = prose
+    .join('\n')
+    .trim()
+    .replace(/\n(?!\n)/g, ' ');
   return { description, values, rules, columns, ...(defaultValue === undefined ? {} : { defaultValue }) };
 }
 
@@ -138,7 +141,10 @@ function parseRule(rule: string, lines: readonly string[], where: string): Rule 
 
 /** The known tag with the fewest edits. */
 export function nearest(name: string): string {
-  const candidates = Object.keys(known).map((tag) => ({ tag, distance: distance(name.toLowerCase(), tag.toLowerCase()) }));
+  const candidates = Object.keys(known).map((tag) => ({
+    tag,
+    distance: distance(name.toLowerCase(), tag.toLowerCase()),
+  }));
   candidates.sort((a, b) => a.distance - b.distance || a.tag.localeCompare(b.tag));
   return candidates[0]?.tag ?? '';
 }

@@ -267,8 +267,7 @@ export interface Runtime {
    * @maxProperties 16
    * @itemMaxLength 64
    * @rule self.all(k, k in %allowedEngineArgs%)
-   *   messageExpression: self.filter(k, !(k in %allowedEngineArgs%)).join(', ') + ' is no flag that may be set; allowed are ' + %allowedEngineArgs%.join(', ')
-   *   message: holds a flag that may not be set; write one of the allow-list, for example max-model-len
+   *   message: holds a flag that may not be set; allowed are %allowedEngineArgs:text%
    */
   extraArgs?: Record<string, string>;
   /**
@@ -295,8 +294,8 @@ export interface EnvVar {
    * @minLength 1
    * @maxLength 64
    * @rule self in %allowedRuntimeEnv%
-   *   messageExpression: '"' + self + '" is no variable that may be set; allowed are ' + %allowedRuntimeEnv%.join(', ')
-   *   message: is no variable that may be set; write one of the allow-list, for example OMP_NUM_THREADS
+   *   messageExpression: '"' + self + '" is no variable that may be set; allowed are %allowedRuntimeEnv:text%'
+   *   message: is no variable that may be set; allowed are %allowedRuntimeEnv:text%
    */
   name: string;
   /** @maxLength 1024 */

@@ -2,7 +2,7 @@ import type { IntOrPercent } from './meta.ts';
 
 /**
  * How an update goes over several nodes.
- * @rule !((type(self.maxUnavailable) == int ? self.maxUnavailable == 0 : self.maxUnavailable == '0%') && (type(self.maxSurge) == int ? self.maxSurge == 0 : self.maxSurge == '0%'))
+ * @rule !has(self.maxUnavailable) || !has(self.maxSurge) || !((type(self.maxUnavailable) == int ? self.maxUnavailable == 0 : self.maxUnavailable == '0%') && (type(self.maxSurge) == int ? self.maxSurge == 0 : self.maxSurge == '0%'))
  *   message: maxUnavailable and maxSurge cannot both be 0; write maxUnavailable 1
  */
 export interface Rollout {
