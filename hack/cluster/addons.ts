@@ -21,7 +21,7 @@ storage:
 http: { addr: ":${REGISTRY_PORT}", secret: development }
 `,
   );
-  return { name: 'registry', argv: [program, 'serve', config] };
+  return { name: 'registry', argv: [program, 'serve', config], env: { OTEL_TRACES_EXPORTER: 'none' } };
 }
 
 /** Cluster DNS as a program of the node: no image to pull before names resolve. */
@@ -50,6 +50,7 @@ export const kwok = (program: string, layout: Layout): Daemon => ({
   argv: [
     program,
     `--kubeconfig=${layout.paths.pki}/kwok.kubeconfig`,
+    `--config=${join(import.meta.dirname, 'kwok-stages.yaml')}`,
     '--manage-all-nodes=false',
     '--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake',
     '--node-lease-duration-seconds=40',

@@ -17,7 +17,12 @@ export interface ControlPlaneAddresses {
   readonly etcdPeer: string;
 }
 
-export type Daemon = { readonly name: string; readonly argv: readonly string[] };
+/** A program to run in the background. */
+export interface Daemon {
+  readonly name: string;
+  readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
 
 export const USERS = ['admin', 'kcm', 'scheduler', 'kubelet', 'proxy', 'coredns', 'kwok'] as const;
 

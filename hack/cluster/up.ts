@@ -229,7 +229,7 @@ class Starter {
   }
 
   async #start(daemon: Daemon): Promise<ProcessRef> {
-    const ref = await this.#site.start(daemon.name, daemon.argv);
+    const ref = await this.#site.start(daemon.name, daemon.argv, daemon.env);
     this.#record({ processes: { ...this.#state.processes, [daemon.name]: ref } });
     return ref;
   }
