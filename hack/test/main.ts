@@ -1,0 +1,93 @@
+/**
+ * `npm test [unit|contract|e2e …]`: the checks and the suites, in the order of what fails fastest. Each suite installs what
+ * it needs by itself. Ends with a line `N passed, N failed`; the exit code says the same.
+ *   unit      checks (types, lint, layers, dead code, generated files) and the tests beside the code
+ *   contract  suites against a real API server (etcd and kube-apiserver only)
+ *   e2e       the whole path on a real cluster with real pods; `--runtime vllm` with the real engine, default the stand-in
+ */
+import { spawn } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CHECKS, runCheck } from '../checks.ts';
+import { formatElapsed, terminalProgress } from '../lib/index.ts';
+
+const SUITES = {
+  unit: {
+    spec: ['src/**/*.test.ts', 'operator/**/*.test.ts', 'hack/**/*.test.ts', 'test/integration/**/*.test.ts'],
+    timeout: 20_000,
+  },
+  contract: { spec: ['test/contract/**/*.test.ts'], timeout: 120_000 },
+  e2e: { spec: ['test/e2e/**/*.test.ts'], timeout: 600_000 },
+} as const;
+type Suite = keyof typeof SUITES;
+interface Totals {
+  passes: number;
+  failures: number;
+  pending: number;
+  skipped: string[];
+}
+
+const { values, positionals } = parseArgs({
+  options: { runtime: { type: 'string', default: 'sim' }, grep: { type: 'string' } },
+  allowPositionals: true,
+});
+const wanted = positionals.length === 0 ? (Object.keys(SUITES) as Suite[]) : (positionals as Suite[]);
+for (const name of wanted)
+  if (!(name in SUITES)) throw new Error(`no suite ${name}: choose from ${Object.keys(SUITES).join(', ')}`);
+
+const progress = terminalProgress();
+const started = performance.now();
+let passed = 0;
+let failed = 0;
+const skipped: string[] = [];
+
+if (wanted.includes('unit'))
+  for (const check of CHECKS) {
+    const output = await runCheck(check);
+    progress.line(output === undefined ? `✓ ${check.name}` : `✗ ${check.name}\n${output}`);
+    if (output === undefined) passed++;
+    else failed++;
+  }
+for (const suite of wanted) {
+  const totals = await mocha(suite);
+  passed += totals.passes;
+  failed += totals.failures;
+  skipped.push(...totals.skipped);
+}
+for (const title of skipped) progress.line(`skipped: ${title}`);
+progress.line(`took ${formatElapsed(performance.now() - started)}`);
+process.stdout.write(`${passed} passed, ${failed} failed${skipped.length ? `, ${skipped.length} skipped` : ''}\n`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** Runs one suite in a process of its own. A run that leaves no totals (crash, syntax error) counts as one failure. */
+async function mocha(suite: Suite): Promise<Totals> {
+  const { spec, timeout } = SUITES[suite];
+  const files = spec.flatMap((pattern) => globSync(pattern)).sort();
+  if (files.length === 0) return { passes: 0, failures: 0, pending: 0, skipped: [`suite ${suite}: it has no files`] };
+  progress.line(`suite ${suite}: ${files.length} files`);
+  const folder = mkdtempSync(join(tmpdir(), 'resultity-test-'));
+  const report = join(folder, 'totals.json');
+  const argv = [
+    'node_modules/mocha/bin/mocha.js',
+    '--reporter',
+    'hack/test/reporter.cjs',
+    '--timeout',
+    String(timeout),
+  ];
+  if (values.grep !== undefined) argv.push('--grep', values.grep);
+  const child = spawn(process.execPath, [...argv, ...files.flatMap((f) => ['--spec', f])], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, RESULTITY_TEST_TOTALS: report, RESULTITY_RUNTIME: values.runtime },
+  });
+  const code = await new Promise<number>((resolve) => child.on('close', (c) => resolve(c ?? 1)));
+  try {
+    const totals = JSON.parse(readFileSync(report, 'utf8')) as Totals;
+    return code !== 0 && totals.failures === 0 ? { ...totals, failures: 1 } : totals;
+  } catch {
+    return { passes: 0, failures: 1, pending: 0, skipped: [] };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
