@@ -1,12 +1,4 @@
-import type {
-  DataKey,
-  Int32,
-  Int64,
-  LocalObjectReference,
-  ObjectMeta,
-  ObjectName,
-  Quantity,
-} from './meta.ts';
+import type { DataKey, Int32, Int64, LocalObjectReference, ObjectMeta, ObjectName, Quantity } from './meta.ts';
 import type {
   Affinity,
   Annotations,
@@ -100,7 +92,7 @@ export interface ResultityNodeSpec {
 /**
  * A ResultityNetwork of the same namespace.
  * @rule self.name == oldSelf.name
- *   message: cannot be changed, for an identity's state never mixes networks; make another ResultityNode
+ *   message: cannot be changed, for the state of two networks never mixes; make another object
  */
 export interface NetworkReference {
   /** Its name. */

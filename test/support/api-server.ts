@@ -22,7 +22,7 @@ export interface ApiServer {
   /** The administrator (group system:masters): authority, certificate and key in PEM. */
   readonly admin: { readonly ca: string; readonly cert: string; readonly key: string };
   /** One JSON call as the administrator. Answers of any status are returned, not thrown. */
-  call(method: Method, path: string, body?: unknown, contentType?: string): Promise<Answer>;
+  call(method: Method, path: string, body?: unknown, contentType?: string, accept?: string): Promise<Answer>;
   /** The API server first, then etcd, then the folder. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -97,11 +97,17 @@ export async function startApiServer(): Promise<ApiServer> {
     })();
     return stopped;
   };
-  const call: ApiServer['call'] = async (method, path, body, contentType = 'application/json') => {
+  const call: ApiServer['call'] = async (
+    method,
+    path,
+    body,
+    contentType = 'application/json',
+    accept = 'application/json',
+  ) => {
     const answer = await request(`${url}${path}`, {
       method,
       dispatcher: agent,
-      headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': contentType }) },
+      headers: { accept, ...(body === undefined ? {} : { 'content-type': contentType }) },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await answer.body.text();
@@ -146,7 +152,9 @@ async function waitReady(call: ApiServer['call'], children: readonly ChildProces
     const dead = children.some((child) => child.exitCode !== null || child.signalCode !== null);
     if (dead || performance.now() > deadline) {
       const tail = ['etcd', 'kube-apiserver'].map((name) => {
-        const lines = readFileSync(join(folder, `${name}.log`), 'utf8').trimEnd().split('\n');
+        const lines = readFileSync(join(folder, `${name}.log`), 'utf8')
+          .trimEnd()
+          .split('\n');
         return `${name}: ${lines.slice(-5).join('\n')}`;
       });
       throw new Error(`the API server did not come up\n${tail.join('\n')}`);
