@@ -1,0 +1,297 @@
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Agent } from 'undici';
+import { isCoded } from '../lib/errors.ts';
+import { modelDigest } from '../protocol/model-digest.ts';
+import { type DownloadOptions, downloadModel, type Progress } from './download.ts';
+import type { ModelManifest } from './manifest.ts';
+import { ModelStore } from './store.ts';
+import { verifyFolder } from './verify.ts';
+
+const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+/** A source of files over HTTP, with the faults of a test laid over it. */
+class Source {
+  readonly files = new Map<string, Buffer>();
+  readonly asked: { path: string; range: string | undefined }[] = [];
+  before: ((...args: Parameters<RequestListener>) => boolean) | null = null;
+  private server: Server | null = null;
+  url = '';
+  async listen(): Promise<void> {
+    this.server = createServer((req, res) => {
+      const path = (req.url ?? '').slice(1);
+      this.asked.push({ path, range: req.headers.range });
+      if (this.before?.(req, res)) return;
+      const body = this.files.get(path);
+      if (!body) return void res.writeHead(404).end();
+      const from = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0);
+      const head = from > 0 ? { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}` } : {};
+      res.writeHead(from > 0 ? 206 : 200, head).end(body.subarray(from));
+    });
+    await new Promise<void>((r) => this.server?.listen(0, '127.0.0.1', r));
+    this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/`;
+  }
+  close(): void {
+    this.server?.closeAllConnections();
+    this.server?.close();
+  }
+}
+
+describe('model download', () => {
+  let dir: string;
+  let store: ModelStore;
+  let good: Source;
+  let bad: Source;
+  let dispatcher: Agent;
+  let model: ModelManifest;
+  const weights = randomBytes(400_000);
+  const config = Buffer.from('{"architectures":["Llama"]}');
+
+  const install = (more: Partial<DownloadOptions> = {}): Promise<string> =>
+    downloadModel(model, {
+      store,
+      dispatcher,
+      policy: { trustedSources: ['127.0.0.1'], allowInsecureHosts: [], mirrors: [] },
+      reserveBytes: 0,
+      ...more,
+    });
+  const refused = async (code: string, more: Partial<DownloadOptions> = {}): Promise<string> => {
+    try {
+      await install(more);
+    } catch (error) {
+      if (!isCoded(error, code)) throw error;
+      expect(await store.has(model.digest)).to.equal(false);
+      return error.message;
+    }
+    throw new Error(`was not refused with ${code}`);
+  };
+
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'models-'));
+    store = new ModelStore(dir);
+    dispatcher = new Agent();
+    good = new Source();
+    bad = new Source();
+    await Promise.all([good.listen(), bad.listen()]);
+    for (const source of [good, bad]) source.files.set('model.safetensors', weights).set('sub/config.json', config);
+    const files = [
+      { path: 'sub/config.json', size: config.length, sha256: sha(config) },
+      { path: 'model.safetensors', size: weights.length, sha256: sha(weights) },
+    ];
+    model = { name: 'm', version: 'v1', digest: modelDigest(files), files, sources: [good.url] };
+  });
+  afterEach(async () => {
+    good.close();
+    bad.close();
+    await dispatcher.destroy();
+    for (const digest of await store.list()) await store.remove(digest);
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('installs every file, read-only, under the digest, and tells its progress', async () => {
+    const seen: Progress[] = [];
+    const path = await install({ onProgress: (p) => seen.push(p) });
+    expect(path).to.equal(join(dir, model.digest.replace(':', '-')));
+    expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
+    expect(statSync(join(path, 'sub/config.json')).mode & 0o777).to.equal(0o444);
+    expect(statSync(path).mode & 0o777).to.equal(0o555);
+    expect(seen.at(-1)).to.deep.equal({ bytes: weights.length + config.length, total: weights.length + config.length });
+    expect(await verifyFolder(path, model.files)).to.deep.equal({ ok: true, bytes: weights.length + config.length });
+    expect(readdirSync(dir)).to.have.length(1);
+  });
+
+  it('refuses one flipped byte as a digest mismatch, throws the file away and recovers when it is right again', async () => {
+    const flipped = Buffer.from(weights);
+    flipped[200_000]! ^= 1;
+    good.files.set('model.safetensors', flipped);
+    expect(await refused('digest_mismatch')).to.contain('has another sha256');
+    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(0);
+    good.files.set('model.safetensors', weights);
+    await install();
+    expect(await store.has(model.digest)).to.equal(true);
+  });
+
+  it('resumes at 40 % where an earlier process stopped', async () => {
+    const staging = store.stagingOf(model.digest);
+    mkdirSync(staging);
+    writeFileSync(join(staging, 'model.safetensors'), weights.subarray(0, 160_000));
+    await install();
+    const asked = good.asked.filter((a) => a.path === 'model.safetensors');
+    expect(asked.map((a) => a.range)).to.deep.equal(['bytes=160000-']);
+  });
+
+  it('resumes within one call when the connection breaks, and gives up a source that gives nothing', async () => {
+    model = { ...model, sources: [bad.url, good.url] };
+    let times = 0;
+    bad.before = (req, res) => {
+      if (req.url !== '/model.safetensors') return false;
+      const from = Number(/=(\d+)/.exec(req.headers.range ?? '')?.[1] ?? 0);
+      res.writeHead(from > 0 ? 206 : 200, from > 0 ? { 'content-range': `bytes ${from}-399999/400000` } : {});
+      if (times++ < 2) res.write(weights.subarray(from, from + 50_000), () => res.destroy());
+      else res.destroy();
+      return true;
+    };
+    const path = await install();
+    expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
+    const last = good.asked.find((a) => a.path === 'model.safetensors');
+    expect(last?.range).to.match(/^bytes=[1-9]/);
+  });
+
+  it('starts again at a source that knows no ranges', async () => {
+    mkdirSync(store.stagingOf(model.digest));
+    writeFileSync(join(store.stagingOf(model.digest), 'model.safetensors'), weights.subarray(0, 1000));
+    good.before = (req, res) => {
+      if (req.url !== '/model.safetensors') return false;
+      res.end(weights);
+      return true;
+    };
+    await install();
+    expect(await store.has(model.digest)).to.equal(true);
+  });
+
+  it('throws wrong bytes of an earlier process away and takes the whole file', async () => {
+    mkdirSync(store.stagingOf(model.digest));
+    writeFileSync(join(store.stagingOf(model.digest), 'model.safetensors'), randomBytes(1000));
+    await install();
+    expect(good.asked.filter((a) => a.path === 'model.safetensors').map((a) => a.range)).to.deep.equal([
+      'bytes=1000-',
+      undefined,
+    ]);
+    expect(await store.has(model.digest)).to.equal(true);
+  });
+
+  it('falls back to the next source when the first has other bytes or none', async () => {
+    bad.files.set('model.safetensors', Buffer.concat([weights, Buffer.from('x')]));
+    bad.files.delete('sub/config.json');
+    model = { ...model, sources: [bad.url, good.url] };
+    await install();
+    expect(await store.has(model.digest)).to.equal(true);
+  });
+
+  it('never takes more bytes than are signed', async () => {
+    let sent = 0;
+    good.before = (req, res) => {
+      if (req.url !== '/model.safetensors') return false;
+      const more = (): void => {
+        sent += 65_536;
+        if (!res.destroyed && sent < 50e6) res.write(Buffer.alloc(65_536), more);
+      };
+      more();
+      return true;
+    };
+    expect(await refused('digest_mismatch')).to.contain('longer than the 400000 bytes');
+    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(0);
+  });
+
+  it('takes a drip for a stall', async () => {
+    good.before = (_req, res) => {
+      res.write('x');
+      return true;
+    };
+    await refused('source_stalled', { stallMs: 50 });
+  });
+
+  it('does not ask an untrusted host, a redirect to one, nor plain http outside loopback', async () => {
+    const policy = { trustedSources: [new URL(good.url).host], allowInsecureHosts: [], mirrors: [] };
+    good.before = (req, res) => {
+      res.writeHead(302, { location: `${bad.url.slice(0, -1)}${req.url}` }).end();
+      return true;
+    };
+    await refused('untrusted_source', { policy });
+    expect(bad.asked).to.deep.equal([]);
+    model = { ...model, sources: ['http://models.example.com/'] };
+    await refused('insecure_source', { policy: { ...policy, trustedSources: ['models.example.com'] } });
+  });
+
+  it('follows a redirect to a trusted host, and a mirror in place of the listed host', async () => {
+    good.before = (req, res) => {
+      res.writeHead(307, { location: `${bad.url.slice(0, -1)}${req.url}` }).end();
+      return true;
+    };
+    model = { ...model, sources: ['https://models.example.com/base/'] };
+    const mirrors = [{ from: 'https://models.example.com/base/', to: good.url }];
+    await install({ policy: { trustedSources: ['127.0.0.1'], allowInsecureHosts: [], mirrors } });
+    expect(bad.asked).to.have.length(2);
+  });
+
+  it('asks for nothing when the disk has no room, and names what is missing', async () => {
+    const message = await refused('insufficient_disk', { freeBytes: async () => 100, reserveBytes: 10 * 2 ** 20 });
+    expect(message).to.match(/11 MiB are needed.*11 MiB are missing/);
+    expect(good.asked).to.deep.equal([]);
+  });
+
+  it('stops at once when aborted, and keeps what it has', async () => {
+    const stop = new AbortController();
+    good.before = (req, res) => {
+      if (req.url !== '/model.safetensors') return false;
+      res.write(weights.subarray(0, 100_000));
+      return true;
+    };
+    const reason = new Error('stop');
+    const run = install({ signal: stop.signal, onProgress: (p) => p.bytes > 100_000 && stop.abort(reason) });
+    expect(await run.catch((e: unknown) => e)).to.equal(reason);
+    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(100_000);
+  });
+
+  it('refuses a manifest whose paths leave the folder before it touches the disk', async () => {
+    const files = [{ path: '../evil.json', size: 1, sha256: sha(config) }];
+    model = { ...model, files, digest: modelDigest(files) };
+    await refused('bad_manifest');
+    expect(readdirSync(dir)).to.deep.equal([]);
+  });
+
+  it('does not write through a link that lies in its way', async () => {
+    const staging = store.stagingOf(model.digest);
+    mkdirSync(staging);
+    writeFileSync(join(dir, 'victim'), 'precious');
+    symlinkSync(join(dir, 'victim'), join(staging, 'model.safetensors'));
+    await install();
+    expect(readFileSync(join(dir, 'victim'), 'utf8')).to.equal('precious');
+  });
+
+  it('tells what is wrong with a folder: flipped, missing, unlisted, link, longer', async () => {
+    const make = (change: (at: string) => void): Promise<string> => {
+      const at = mkdtempSync(join(dir, 'x-'));
+      mkdirSync(join(at, 'sub'));
+      writeFileSync(join(at, 'sub/config.json'), config);
+      writeFileSync(join(at, 'model.safetensors'), weights);
+      change(at);
+      return verifyFolder(at, model.files).then((v) => (v.ok ? 'ok' : v.code));
+    };
+    const flip = Buffer.from(config);
+    flip[3]! ^= 1;
+    expect(await make(() => {})).to.equal('ok');
+    expect(await make((at) => writeFileSync(join(at, 'sub/config.json'), flip))).to.equal('digest_mismatch');
+    expect(await make((at) => rmSync(join(at, 'model.safetensors')))).to.equal('missing_file');
+    expect(await make((at) => writeFileSync(join(at, 'sub/evil.py'), ''))).to.equal('unlisted_file');
+    expect(await make((at) => symlinkSync('/etc/passwd', join(at, 'l')))).to.equal('link');
+    expect(await make((at) => writeFileSync(join(at, 'sub/config.json'), 'x'))).to.equal('size_mismatch');
+  });
+
+  it('removes unlisted models only after the cache time, and downloads of them at once', async () => {
+    await install();
+    const other = `sha256:${'b'.repeat(64)}` as const;
+    mkdirSync(store.stagingOf(other));
+    const now = Date.now();
+    expect(await store.gc(new Set([model.digest]), 1000, now)).to.deep.equal([]);
+    expect(existsSync(store.stagingOf(other))).to.equal(false);
+    expect(await store.gc(new Set(), 60_000, now)).to.deep.equal([]);
+    expect(await store.has(model.digest)).to.equal(true);
+    expect(await store.gc(new Set(), 60_000, now + 120_000)).to.deep.equal([model.digest]);
+    expect(readdirSync(dir)).to.deep.equal([]);
+  });
+});
