@@ -1,0 +1,93 @@
+import { spawn } from 'node:child_process';
+import { type Cluster, clusterDown, clusterUp, ensurePrograms, findCluster, programPath } from '../cluster/index.ts';
+import type { RegistryTarget } from '../images/registry.ts';
+import { exec, execOk, type Progress } from '../lib/index.ts';
+
+/** Where the demo runs: a cluster of its own, or one that exists. */
+export interface Target {
+  readonly cluster?: Cluster;
+  /** True when the cluster ran before this demo. */
+  readonly found: boolean;
+  readonly registry: RegistryTarget;
+  /** kubectl and helm with their cluster chosen. */
+  kubectl(args: readonly string[], input?: string): Promise<string>;
+  helm(args: readonly string[]): Promise<string>;
+  /** What a person types for the same. */
+  readonly kubectlCommand: string;
+  /** Forwards a local port to a Service; ends with `close`. */
+  forward(namespace: string, service: string, port: number): Promise<{ port: number; close(): void }>;
+  /** Stops what the demo started. */
+  down(): Promise<void>;
+}
+
+export const CLUSTER = 'demo';
+
+/** A real Kubernetes of our own; needs root and Debian. */
+export const ownCluster = async (progress: Progress): Promise<Target> => {
+  const found = findCluster({ name: CLUSTER }) !== undefined;
+  await ensurePrograms(['kubectl', 'helm'], progress);
+  const cluster = await clusterUp({ name: CLUSTER, gpus: 1, progress });
+  const kube = ['--kubeconfig', cluster.kubeconfig];
+  return target({
+    found,
+    cluster,
+    registry: cluster.registry,
+    kubectl: [programPath('kubectl'), ...kube],
+    helm: [programPath('helm'), ...kube],
+    kubectlCommand: `kubectl ${kube.join(' ')}`,
+    down: () => clusterDown({ name: CLUSTER, progress }),
+  });
+};
+
+/** A cluster that exists, by its kubeconfig context, with a registry that it pulls from. */
+export const otherCluster = async (context: string, registry: string): Promise<Target> => {
+  for (const program of ['kubectl', 'helm'])
+    if ((await exec([program, program === 'helm' ? 'version' : 'options']).catch(() => ({ code: 1 }))).code !== 0)
+      throw new Error(`--context needs ${program} on the PATH`);
+  const local = /^(localhost|127\.)/.test(registry);
+  return target({
+    found: false,
+    registry: { url: `${local ? 'http' : 'https'}://${registry}`, pull: registry },
+    kubectl: ['kubectl', '--context', context],
+    helm: ['helm', '--kube-context', context],
+    kubectlCommand: `kubectl --context ${context}`,
+    down: () => Promise.resolve(),
+  });
+};
+
+const target = (parts: {
+  found: boolean;
+  cluster?: Cluster;
+  registry: RegistryTarget;
+  kubectl: readonly string[];
+  helm: readonly string[];
+  kubectlCommand: string;
+  down: () => Promise<void>;
+}): Target => ({
+  found: parts.found,
+  ...(parts.cluster && { cluster: parts.cluster }),
+  registry: parts.registry,
+  kubectlCommand: parts.kubectlCommand,
+  down: parts.down,
+  kubectl: (args, input) => execOk([...parts.kubectl, ...args], input === undefined ? {} : { input }),
+  helm: (args) => execOk([...parts.helm, ...args]),
+  async forward(namespace, service, port) {
+    const [program = '', ...args] = parts.kubectl;
+    const child = spawn(program, [...args, '-n', namespace, 'port-forward', `svc/${service}`, `:${port}`], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    const local = await new Promise<number>((resolve, reject) => {
+      const read = (chunk: Buffer): void => {
+        said += chunk.toString();
+        const match = /127\.0\.0\.1:(\d+)/.exec(said);
+        if (match) resolve(Number(match[1]));
+      };
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+      child.on('error', reject);
+      child.on('exit', () => reject(new Error(`kubectl port-forward ended: ${said.trim()}`)));
+    });
+    return { port: local, close: () => child.kill() };
+  },
+});

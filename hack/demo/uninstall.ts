@@ -1,0 +1,16 @@
+import type { Progress } from '../lib/index.ts';
+import { NODE_NAMESPACE, SYSTEM_NAMESPACE } from './run.ts';
+import type { Target } from './target.ts';
+
+/** Removes what the demo made on a cluster that goes on living: nodes first, so that they drain under their operator. */
+export const uninstall = async (target: Target, progress: Progress): Promise<void> => {
+  await progress.step('removing the demo', async (note) => {
+    note('nodes');
+    await target.kubectl(['-n', NODE_NAMESPACE, 'delete', 'rnode,rnet', '--all', '--ignore-not-found', '--timeout=180s']);
+    note('chart');
+    await target.helm(['uninstall', 'resultity', '-n', SYSTEM_NAMESPACE, '--ignore-not-found', '--wait']);
+    note('namespaces');
+    await target.kubectl(['delete', 'namespace', NODE_NAMESPACE, SYSTEM_NAMESPACE, '--ignore-not-found', '--timeout=180s']);
+    await target.kubectl(['delete', 'pv', 'resultity-demo-models', '--ignore-not-found']);
+  });
+};
