@@ -6,7 +6,9 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { apiGroupVersion } from '../src/api/resources.ts';
-import { crdFiles, docsFile, parsersFile, readApi } from './codegen/index.ts';
+import { type Api, crdFiles, docsFile, parsersFile, readApi } from './codegen/index.ts';
+import { generateChart } from './codegen-chart.ts';
+import { generateLauncher } from './codegen-launcher.ts';
 
 /** Makes files from the repository's own sources. Pure in that nothing is written: path (from the root) → content. */
 export interface Generator {
@@ -15,12 +17,18 @@ export interface Generator {
 }
 
 /** All of them, in the order in which they run. A new generator is a new line here. */
-export const generators: readonly Generator[] = [{ name: 'api', run: generateApi }];
+export const generators: readonly Generator[] = [
+  { name: 'api', run: generateApi },
+  { name: 'chart', run: async (root) => generateChart(crdFiles(await readSources(root))) },
+  { name: 'launcher', run: () => Promise.resolve(new Map(generateLauncher().map(({ path, text }) => [path, text]))) },
+];
 
 async function generateApi(root: string): Promise<ReadonlyMap<string, string>> {
-  const api = readApi(await apiSources(root), ...splitGroupVersion());
+  const api = await readSources(root);
   return new Map([...crdFiles(api), ...parsersFile(api), ...docsFile(api)]);
 }
+
+const readSources = async (root: string): Promise<Api> => readApi(await apiSources(root), ...splitGroupVersion());
 
 /** The files of src/api that hold types: all but tests, generated files and the contract of the pod. */
 export async function apiSources(root: string): Promise<Map<string, string>> {
