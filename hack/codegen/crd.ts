@@ -2,7 +2,7 @@
 import { stringify } from 'yaml';
 import type { Api, Field, Resolved, Resource, Shape } from './model.ts';
 import { resolve, typeNamed } from './model.ts';
-import type { Rule, TagName, Tags } from './tags.ts';
+import { noTags, type Rule, type TagName, type Tags } from './tags.ts';
 
 type Json = { [key: string]: unknown };
 
@@ -109,8 +109,8 @@ function shapeSchema(api: Api, { shape, values }: Resolved): Json {
 }
 
 function itemSchema(api: Api, item: Shape, values: Resolved['values']): Json {
-  const made = schema(api, item, { description: '', values: {}, rules: [], columns: [] });
-  delete made['description'];
+  // What one item is has been said where the list is.
+  const { description: _, ...made } = schema(api, item, noTags);
   const { itemMaxLength } = values;
   return itemMaxLength === undefined ? made : { ...made, maxLength: itemMaxLength };
 }

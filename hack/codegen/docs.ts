@@ -1,6 +1,7 @@
 /** The intermediate form → the API reference. */
 import type { Api, ObjectType, Resolved, Resource } from './model.ts';
 import { resolve, typeNamed } from './model.ts';
+import { noTags } from './tags.ts';
 
 export function docsFile(api: Api): Map<string, string> {
   const parts = [
@@ -35,7 +36,7 @@ function resourceSection(api: Api, resource: Resource): string {
       if (next !== undefined) inner.push(next);
     }
     const rules = type.tags.rules.map(
-      (rule) => `- ${rule.fieldPath === undefined ? '' : `\`${rule.fieldPath.slice(1)}\` `}${escape(rule.message)}`,
+      (rule) => `- ${rule.fieldPath === undefined ? '' : `\`${rule.fieldPath.slice(1)}\` `}${cell(rule.message)}`,
     );
     if (type !== root)
       sections.push(`### ${type.name}`, ...(type.tags.description === '' ? [] : [type.tags.description]));
@@ -51,12 +52,10 @@ function resourceSection(api: Api, resource: Resource): string {
 
 function innermost(api: Api, { shape }: Resolved): ObjectType | undefined {
   if (shape.kind === 'object') return shape.type;
-  if (shape.kind === 'list') return innermost(api, resolve(api, shape.item, none));
-  if (shape.kind === 'map') return innermost(api, resolve(api, shape.value, none));
+  if (shape.kind === 'list') return innermost(api, resolve(api, shape.item, noTags));
+  if (shape.kind === 'map') return innermost(api, resolve(api, shape.value, noTags));
   return undefined;
 }
-
-const none = { description: '', values: {}, rules: [], columns: [] };
 
 function typeText(api: Api, { shape, values }: Resolved): string {
   switch (shape.kind) {
@@ -65,9 +64,9 @@ function typeText(api: Api, { shape, values }: Resolved): string {
     case 'enum':
       return shape.values.map((value) => `\`${value}\``).join(', ');
     case 'list':
-      return `list of ${typeText(api, resolve(api, shape.item, none))}`;
+      return `list of ${typeText(api, resolve(api, shape.item, noTags))}`;
     case 'map':
-      return `map of ${typeText(api, resolve(api, shape.value, none))}`;
+      return `map of ${typeText(api, resolve(api, shape.value, noTags))}`;
     case 'intOrString':
       return 'number or string';
     case 'number':
@@ -87,9 +86,9 @@ function text({ description, defaultValue, values }: Resolved): string {
   if (values.maxLength !== undefined) parts.push(`At most ${values.maxLength} characters.`);
   if (values.maxItems !== undefined) parts.push(`At most ${values.maxItems} items.`);
   if (values.maxProperties !== undefined) parts.push(`At most ${values.maxProperties} entries.`);
-  return escape(parts.filter((part) => part !== '').join(' '));
+  return cell(parts.filter((part) => part !== '').join(' '));
 }
 
-function escape(value: string): string {
+function cell(value: string): string {
   return value.replaceAll('|', '\\|').replaceAll('<', '&lt;');
 }

@@ -23,4 +23,5 @@ export type * from './resultity-network.ts';
 export type * from './resultity-node.ts';
 export type * from './resultity-node-status.ts';
 export type * from './rollout.ts';
+export type * from './storage.ts';
 export type * from './values.ts';

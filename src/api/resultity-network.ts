@@ -136,8 +136,8 @@ export interface Images {
  * @minLength 1
  * @maxLength 255
  * @rule self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$')
- *   messageExpression: '"' + self + '" is not a repository; write host and path without tag, for example ghcr.io/resultity/agent'
- *   message: is not a repository; write host and path without tag, for example ghcr.io/resultity/agent
+ *   messageExpression: '"' + self + '" is not a repository; write host and path without tag, for example registry.example.com/resultity/agent'
+ *   message: is not a repository; write host and path without tag, for example registry.example.com/resultity/agent
  */
 export type Repository = string;
 

@@ -6,7 +6,8 @@ import { type ResourceKind, resources } from '../../src/api/index.ts';
 import { parseResultityNetwork, parseResultityNode } from '../../src/api/zz_generated.parsers.ts';
 import { type Answer, type ApiServer, startApiServer } from '../support/api-server.ts';
 import { type Manifest, smallest, withFields } from '../support/manifests.ts';
-import { accepted, type Refused, refused, refusedStatus } from './crd-cases.ts';
+import { accepted } from './crd-accepted.ts';
+import { type Refused, refused, refusedStatus } from './crd-cases.ts';
 
 const folder = new URL('../../crds/', import.meta.url);
 const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
