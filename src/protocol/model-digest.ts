@@ -71,7 +71,8 @@ export const filesProblem = (files: readonly ModelFile[]): string | undefined =>
       const key = exact.normalize('NFC').toLowerCase();
       const other = seen.get(key);
       if (other === undefined) seen.set(key, { exact, file });
-      else if (other.exact !== exact) return `files "${other.exact.slice(0, 80)}" and "${exact.slice(0, 80)}" collide in case`;
+      else if (other.exact !== exact)
+        return `files "${other.exact.slice(0, 80)}" and "${exact.slice(0, 80)}" collide in case`;
       else if (file || other.file) return `file "${exact.slice(0, 80)}" is listed twice or is a folder too`;
     }
   }

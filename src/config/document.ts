@@ -1,0 +1,195 @@
+import { z } from 'zod';
+import { CodedError } from '../lib/errors.ts';
+import {
+  canonicalJson,
+  decodeUtf8,
+  type Kind,
+  type ModelFile,
+  parseStrictJson,
+  type Refusal,
+  type Sha256,
+  TIERS,
+  zUint,
+} from '../protocol/index.ts';
+import { type JudgeOptions, judgeModel } from './model-rules.ts';
+
+/** Snapshots above this are refused before they are parsed. */
+export const MAX_SNAPSHOT_BYTES = 1_048_576;
+export const MAX_MODELS = 1024;
+
+const text = z.string();
+/** Free-form JSON object; boxed numbers of the strict parser become plain ones. */
+const zFree = z.record(text, z.unknown()).transform((v) => unbox(v) as Record<string, unknown>);
+
+const unbox = (value: unknown): unknown => {
+  if (value instanceof Number) return value.valueOf();
+  if (Array.isArray(value)) return value.map(unbox);
+  if (value !== null && typeof value === 'object')
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unbox(v)]));
+  return value;
+};
+
+/** A model as far as types go: wrong content is judged later, and fails that model alone (docs/protocol.md §7). */
+const zModel = z.object({
+  name: text,
+  version: text,
+  digest: text,
+  state: text,
+  tasks: z.array(text),
+  files: z.array(z.object({ path: text, size: zUint, sha256: text })),
+  sources: z.array(text),
+  engine: z.object({ name: text, minVersion: text, args: zFree }),
+  requires: z.object({
+    gpus: zUint,
+    gpuMemoryMiB: zUint,
+    computeCapability: z.union([text, z.number()]).transform(String).optional(),
+    diskMiB: zUint,
+  }),
+  test: z.object({
+    request: zFree,
+    expect: z.object({ contains: text.optional(), regex: text.optional(), maxFirstTokenMs: zUint.optional() }),
+  }),
+  weight: zUint.optional(),
+  subclouds: z.array(text).optional(),
+});
+export type RawModel = z.infer<typeof zModel>;
+
+const zOwnerText = z.unknown().transform((v) => {
+  if (typeof v === 'string') return v;
+  const { wallet, email } = (v ?? {}) as { wallet?: unknown; email?: unknown };
+  return typeof wallet === 'string' ? wallet : typeof email === 'string' ? email : '';
+});
+
+const zSubcloud = z.object({
+  id: text,
+  access: z.enum(['open', 'semi-open', 'closed']),
+  filters: z.object({ labels: z.record(text, text).optional(), minGpuMemoryMiB: zUint.optional() }),
+  nodes: z.array(text).optional(),
+  /** Wallet addresses or emails. */
+  owners: z.array(zOwnerText).optional(),
+  cooldownMs: zUint.optional(),
+  isolate: z.boolean().optional(),
+});
+export type Subcloud = z.infer<typeof zSubcloud>;
+
+const zRuntime = z.object({
+  engine: z.enum(['vllm']),
+  version: text,
+  image: text,
+  accelerator: z.enum(['nvidia', 'amd', 'cpu']),
+});
+export type RuntimeEntry = z.infer<typeof zRuntime>;
+
+const zDocument = z.object({
+  schema: z.literal(1),
+  network: text,
+  environment: z.enum(['testnet', 'mainnet']),
+  epoch: zUint,
+  version: zUint,
+  models: z.array(zModel),
+  runtimes: z.array(zRuntime),
+  agent: z.object({ version: text, image: text, minVersion: text }),
+  jobs: z.object({
+    maxOutputTokens: zUint,
+    maxQueue: zUint,
+    timeouts: z.object({ firstTokenMs: zUint, gapMs: zUint, totalMs: zUint }),
+  }),
+  isolation: z.object({ minTier: z.enum(TIERS) }),
+  participation: z.object({ testnet: z.boolean(), mainnet: z.boolean() }),
+  subclouds: z.array(zSubcloud),
+  ttl: z.object({ heartbeatMs: zUint, missedHeartbeats: zUint, pollMs: zUint, retryMs: zUint, cacheMs: zUint }),
+  maxStalenessSeconds: zUint,
+  trustedSources: z.array(text),
+});
+
+export type Environment = 'testnet' | 'mainnet';
+export type ModelAdminState = 'active' | 'inactive' | 'archived';
+
+/** A model whose content holds. */
+export interface ModelEntry {
+  /** `name:version`. */
+  readonly ref: string;
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Sha256;
+  readonly state: ModelAdminState;
+  readonly tasks: readonly Kind[];
+  readonly files: readonly ModelFile[];
+  /** Base URLs, each ending in `/`. */
+  readonly sources: readonly string[];
+  readonly engine: { readonly name: 'vllm'; readonly minVersion: string; readonly args: Record<string, unknown> };
+  readonly requires: {
+    readonly gpus: number;
+    readonly gpuMemoryMiB: number;
+    readonly computeCapability?: string | undefined;
+    readonly diskMiB: number;
+  };
+  readonly test: {
+    readonly request: Record<string, unknown>;
+    readonly expect: {
+      readonly contains?: string | undefined;
+      readonly regex?: string | undefined;
+      readonly maxFirstTokenMs?: number | undefined;
+    };
+  };
+  readonly weight: number;
+  /** Undefined: the model is for every subcloud. */
+  readonly subclouds?: readonly string[] | undefined;
+}
+
+/** A model whose content is wrong: shown as Failed, never installed. The snapshot stands. */
+export interface FailedModel {
+  readonly ref: string;
+  readonly name: string;
+  readonly version: string;
+  /** As listed; may be malformed. */
+  readonly digest: string;
+  readonly reason: string;
+}
+
+/** The signed configuration of a network, without the fields that this schema does not know. */
+export interface SnapshotDocument extends Omit<z.infer<typeof zDocument>, 'models'> {
+  readonly models: readonly ModelEntry[];
+  readonly failedModels: readonly FailedModel[];
+}
+
+const refuse = (code: Refusal, message: string): never => {
+  throw new CodedError<Refusal>(code, message);
+};
+
+/**
+ * Reads the bytes of a snapshot: cap, strict JSON, RFC 8785 form, schema; then judges each model on its own.
+ * @throws CodedError<Refusal> `too_large`, `bad_json`, `not_canonical`, `bad_schema`
+ */
+export const parseSnapshotDocument = (bytes: Uint8Array, options: JudgeOptions = {}): SnapshotDocument => {
+  if (bytes.length > MAX_SNAPSHOT_BYTES) refuse('too_large', `the snapshot has more than ${MAX_SNAPSHOT_BYTES} bytes`);
+  const source = decodeUtf8(bytes);
+  const value = parseStrictJson(source);
+  if (canonicalJson(value) !== source) refuse('not_canonical', 'the snapshot differs from its RFC 8785 form');
+  const listed = (value as { models?: unknown } | null)?.models;
+  if (Array.isArray(listed) && listed.length > MAX_MODELS)
+    refuse('too_large', `the snapshot lists ${listed.length} models, at most ${MAX_MODELS} are allowed`);
+  const parsed = zDocument.safeParse(value);
+  if (!parsed.success) return refuse('bad_schema', `the snapshot's ${issueText(parsed.error)}`);
+  const { models: raw, ...rest } = parsed.data;
+  const refs = new Set<string>();
+  const models: ModelEntry[] = [];
+  const failedModels: FailedModel[] = [];
+  for (const model of raw) {
+    const ref = `${model.name}:${model.version}`;
+    if (refs.has(ref)) refuse('bad_schema', `the snapshot lists the model ${ref.slice(0, 200)} twice`);
+    refs.add(ref);
+    const judged = judgeModel(model, rest.trustedSources, options);
+    if (judged.ok) models.push(judged.entry);
+    else
+      failedModels.push({ ref, name: model.name, version: model.version, digest: model.digest, reason: judged.reason });
+  }
+  return { ...rest, models, failedModels };
+};
+
+/** The first complaint of a schema: where and what, on one line. */
+export const issueText = (error: z.ZodError): string => {
+  const first = error.issues[0];
+  const where = first?.path.map(String).join('.') || 'value';
+  return `field ${where.slice(0, 120)}: ${first?.message ?? 'is wrong'}`;
+};
