@@ -25,7 +25,7 @@ export const leases: ResourceType<Lease> = resource<Lease>({
 });
 
 export interface ElectionOptions {
-  readonly client: KubeClient;
+  readonly client: Pick<KubeClient, 'get' | 'create' | 'update'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics?: KubeMetrics | undefined;

@@ -19,6 +19,9 @@ export type WatchEvent<T extends KubeObject> =
   | { readonly type: 'bookmark'; readonly resourceVersion: string }
   | { readonly type: 'error'; readonly error: unknown; readonly retryInMs: number };
 
+/** What a watch needs of a client. */
+export type WatchClient = Pick<KubeClient, 'list' | 'watchLines' | 'clock'>;
+
 export interface WatcherOptions {
   readonly signal: AbortSignal;
   readonly namespace?: string | undefined;
@@ -53,7 +56,7 @@ type State =
  * Events of one object come in the order they happened. The consumer's pace is the stream's pace.
  */
 export async function* watch<T extends KubeObject>(
-  client: KubeClient,
+  client: WatchClient,
   type: ResourceType<T>,
   options: WatcherOptions,
 ): AsyncGenerator<WatchEvent<T>, void> {
@@ -139,7 +142,7 @@ class Interrupted extends Error {
 }
 
 async function* listPages<T extends KubeObject>(
-  client: KubeClient,
+  client: WatchClient,
   type: ResourceType<T>,
   o: WatcherOptions,
 ): AsyncGenerator<WatchEvent<T>, State> {
@@ -163,7 +166,7 @@ interface RawEvent<T> {
 
 /** One watch request. `from` undefined = the list comes as a stream first. Ends by return (server closed in order) or throw. */
 async function* follow<T extends KubeObject>(
-  client: KubeClient,
+  client: WatchClient,
   type: ResourceType<T>,
   o: WatcherOptions,
   from: string | undefined,

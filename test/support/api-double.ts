@@ -1,0 +1,487 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Connection, fixedConnection } from '../../src/kube/index.ts';
+import {
+  ApplyConflict,
+  applyTo,
+  isObject,
+  type Json,
+  type JsonObject,
+  jsonPatch,
+  mergePatch,
+  type Owners,
+} from './api-double-apply.ts';
+
+/** Kinds whose status is no subresource. All others lose `status` in writes to the object itself, as on the real server. */
+const PLAIN = new Set([
+  'configmaps',
+  'secrets',
+  'leases',
+  'events',
+  'serviceaccounts',
+  'roles',
+  'rolebindings',
+  'clusterroles',
+  'clusterrolebindings',
+  'networkpolicies',
+]);
+
+interface Stored {
+  object: JsonObject;
+  readonly owners: Map<string, Owners>;
+}
+interface Happened {
+  readonly collection: string;
+  readonly rv: number;
+  readonly before: JsonObject | undefined;
+  readonly after: JsonObject | undefined;
+}
+interface Watcher {
+  readonly collection: string;
+  readonly matches: (o: JsonObject) => boolean;
+  readonly response: ServerResponse;
+  readonly timer: NodeJS.Timeout;
+}
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly watch: boolean;
+  readonly body: Json | undefined;
+}
+export interface Fault {
+  readonly when: (request: SeenRequest) => boolean;
+  /** How often; default once. */
+  times?: number;
+  /** 'reset' breaks the connection; 'hang' never answers. */
+  readonly answer:
+    | { readonly status: number; readonly reason?: string; readonly retryAfter?: number }
+    | 'reset'
+    | 'hang';
+}
+
+class Refused extends Error {
+  readonly status: number;
+  readonly reason: string;
+  constructor(status: number, reason: string, message: string) {
+    super(message);
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+/**
+ * A server that answers as the Kubernetes API server does, as far as src/kube and the operator use it: CRUD, server-side
+ * apply, status, finalizers, selectors, pages, watches with versions, bookmarks and 410. No schemas, no admission, no
+ * garbage collection. test/contract/kube.contract.ts holds it against the real one.
+ */
+export class ApiDouble {
+  /** Every request, in order. */
+  readonly requests: SeenRequest[] = [];
+  /** TCP connections that were opened so far. */
+  connections = 0;
+  readonly #server: Server;
+  readonly #collections = new Map<string, Map<string, Stored>>();
+  readonly #history: Happened[] = [];
+  readonly #watchers = new Set<Watcher>();
+  readonly #faults: Fault[] = [];
+  #rv = 100;
+  #oldest = 0;
+  #held = false;
+  #toTell: Happened[] = [];
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      this.#serve(request, response).catch((error) => fail(response, error));
+    });
+    this.#server.on('connection', () => {
+      this.connections += 1;
+    });
+    this.#server.keepAliveTimeout = 60_000;
+  }
+
+  static async start(): Promise<ApiDouble> {
+    const double = new ApiDouble();
+    await new Promise<void>((resolve) => double.#server.listen(0, '127.0.0.1', resolve));
+    return double;
+  }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+  get connection(): Connection {
+    return fixedConnection(this.url);
+  }
+  async stop(): Promise<void> {
+    for (const w of this.#watchers) clearTimeout(w.timer);
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  /** All objects of a plural, of any group. */
+  objects<T = JsonObject>(plural: string): T[] {
+    return [...this.#collections]
+      .filter(([c]) => c.endsWith(`/${plural}`))
+      .flatMap(([, all]) => [...all.values()].map((s) => s.object as T));
+  }
+  /** Writes seen, without leases and events: what a steady state must not have. */
+  writes(): SeenRequest[] {
+    return this.requests.filter((r) => r.method !== 'GET' && !/\/(leases|events)(\/|$)/.test(r.path));
+  }
+  /** The next requests that match go wrong. */
+  fault(fault: Fault): void {
+    this.#faults.push(fault);
+  }
+  get openWatches(): number {
+    return this.#watchers.size;
+  }
+  /** Breaks (or, `gently`, ends) all watches. */
+  cutWatches(gently = false): void {
+    for (const w of this.#watchers) {
+      if (gently) w.response.end();
+      else w.response.destroy();
+    }
+  }
+  /** Says this line on all watches. */
+  say(line: string | JsonObject): void {
+    for (const w of this.#watchers) w.response.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+  }
+  bookmark(): void {
+    for (const w of this.#watchers) w.response.write(`${JSON.stringify(bookmarkOf(w.collection, this.#rv))}\n`);
+  }
+  /** From now on versions up to now are too old to watch from. */
+  compact(): void {
+    this.#oldest = ++this.#rv;
+  }
+  /** Watches say nothing until `release`: a slow cache. */
+  hold(): void {
+    this.#held = true;
+  }
+  release(): void {
+    this.#held = false;
+    for (const h of this.#toTell.splice(0)) this.#tell(h);
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://double');
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    const query = url.searchParams;
+    const seen: SeenRequest = {
+      method: request.method ?? 'GET',
+      path: url.pathname,
+      query,
+      watch: query.get('watch') === 'true',
+      body: text ? JSON.parse(text) : undefined,
+    };
+    this.requests.push(seen);
+    const fault = this.#faults.find((f) => f.when(seen));
+    if (fault) {
+      fault.times = (fault.times ?? 1) - 1;
+      if (fault.times <= 0) this.#faults.splice(this.#faults.indexOf(fault), 1);
+      const { answer } = fault;
+      if (answer === 'hang') return;
+      if (answer === 'reset') return void request.socket.destroy();
+      if (answer.retryAfter !== undefined) response.setHeader('retry-after', String(answer.retryAfter));
+      return fail(response, new Refused(answer.status, answer.reason ?? 'Injected', 'injected'));
+    }
+    if (url.pathname === '/version') return answer(response, 200, { major: '1', minor: '36', gitVersion: 'v1.36.3' });
+    const at = parsePath(url.pathname);
+    if (!at) throw new Refused(404, 'NotFound', `the server could not find ${url.pathname}`);
+    const all = this.#collections.get(at.collection) ?? new Map<string, Stored>();
+    this.#collections.set(at.collection, all);
+    if (at.name === undefined) {
+      if (seen.method === 'POST') return answer(response, 201, this.#create(at, all, seen));
+      if (seen.method !== 'GET') throw new Refused(405, 'MethodNotAllowed', seen.method);
+      return seen.watch ? this.#watch(at, all, query, response) : answer(response, 200, this.#list(at, all, query));
+    }
+    const key = `${at.namespace ?? ''}/${at.name}`;
+    const stored = all.get(key);
+    const type = request.headers['content-type'] ?? '';
+    if (type.includes('apply-patch')) return answer(response, stored ? 200 : 201, this.#apply(at, all, seen));
+    if (!stored) throw new Refused(404, 'NotFound', `${at.plural} "${at.name}" not found`);
+    if (seen.method === 'GET') return answer(response, 200, stored.object);
+    if (seen.method === 'DELETE') return answer(response, 200, this.#delete(at, all, key, stored, seen));
+    let next: Json;
+    if (seen.method === 'PUT') next = seen.body ?? null;
+    else if (type.includes('merge-patch')) next = mergePatch(stored.object, seen.body ?? null);
+    else {
+      try {
+        next = jsonPatch(stored.object, seen.body as never);
+      } catch (error) {
+        throw new Refused(422, 'Invalid', String(error));
+      }
+    }
+    if (!isObject(next)) throw new Refused(400, 'BadRequest', 'no object');
+    const given = meta(next);
+    if (given.resourceVersion !== undefined && given.resourceVersion !== meta(stored.object).resourceVersion)
+      throw new Refused(409, 'Conflict', 'the object has been modified');
+    if (given.uid !== undefined && given.uid !== meta(stored.object).uid)
+      throw new Refused(409, 'Conflict', 'Precondition failed: UID');
+    return answer(response, 200, this.#store(at, all, key, stored, next, query));
+  }
+
+  #create(at: At, all: Map<string, Stored>, { body, query }: SeenRequest): JsonObject {
+    if (!isObject(body)) throw new Refused(400, 'BadRequest', 'no object');
+    const given = meta(body);
+    const name =
+      typeof given.name === 'string' ? given.name : `${String(given.generateName ?? 'x')}${randomUUID().slice(0, 5)}`;
+    const key = `${at.namespace ?? ''}/${name}`;
+    if (all.has(key)) throw new Refused(409, 'AlreadyExists', `${at.plural} "${name}" already exists`);
+    const stored: Stored = { object: {}, owners: new Map() };
+    return this.#store({ ...at, name }, all, key, stored, { ...body, metadata: { ...given, name } }, query);
+  }
+
+  #apply(at: At, all: Map<string, Stored>, { body, query }: SeenRequest): JsonObject {
+    if (!isObject(body)) throw new Refused(400, 'BadRequest', 'no object');
+    const key = `${at.namespace ?? ''}/${at.name}`;
+    const stored = all.get(key) ?? { object: {}, owners: new Map<string, Owners>() };
+    if (at.subresource !== undefined && !all.has(key))
+      throw new Refused(404, 'NotFound', `${at.plural} "${at.name}" not found`);
+    const manager = query.get('fieldManager');
+    if (!manager) throw new Refused(400, 'BadRequest', 'PatchOptions: fieldManager is required for apply patch');
+    const { apiVersion, kind, metadata: _, ...intent } = body;
+    const { name: __, namespace: ___, uid, resourceVersion, ...intentMeta } = meta(body);
+    if (resourceVersion !== undefined && resourceVersion !== meta(stored.object).resourceVersion)
+      throw new Refused(409, 'Conflict', 'the object has been modified');
+    if (uid !== undefined && uid !== meta(stored.object).uid)
+      throw new Refused(409, 'Conflict', 'Precondition failed: UID');
+    const wanted = { ...intent, ...(Object.keys(intentMeta).length > 0 ? { metadata: intentMeta } : {}) };
+    if (at.subresource === undefined && !PLAIN.has(at.plural)) delete (wanted as JsonObject).status;
+    const owners: Owners = new Map(
+      [...(stored.owners.get(at.subresource ?? '') ?? [])].map(([m, o]) => [m, new Set(o)]),
+    );
+    let next: JsonObject;
+    try {
+      next = applyTo(stored.object, wanted, manager, query.get('force') === 'true', owners);
+    } catch (error) {
+      if (error instanceof ApplyConflict) throw new Refused(409, 'Conflict', error.message);
+      throw error;
+    }
+    if (!query.has('dryRun')) stored.owners.set(at.subresource ?? '', owners);
+    return this.#store(at, all, key, stored, { ...next, apiVersion: apiVersion ?? '', kind: kind ?? '' }, query);
+  }
+
+  /** Stores `next` as the new state, with what the server itself keeps; tells the watches. Unchanged = no new version. */
+  #store(
+    at: At,
+    all: Map<string, Stored>,
+    key: string,
+    stored: Stored,
+    next: JsonObject,
+    query: URLSearchParams,
+  ): JsonObject {
+    const old = stored.object;
+    const exists = all.has(key);
+    const oldMeta = meta(old);
+    const hasStatus = !PLAIN.has(at.plural);
+    if (at.subresource === 'status') next = { ...old, ...(next.status === undefined ? {} : { status: next.status }) };
+    else if (hasStatus) {
+      const { status: _, ...rest } = next;
+      next = old.status === undefined ? rest : { ...rest, status: old.status };
+    }
+    const metadata: JsonObject = {
+      ...(at.subresource === undefined ? meta(next) : oldMeta),
+      name: at.name ?? '',
+      ...(at.namespace === undefined ? {} : { namespace: at.namespace }),
+      uid: oldMeta.uid ?? randomUUID(),
+      creationTimestamp: oldMeta.creationTimestamp ?? new Date().toISOString().replace(/\.\d+/, ''),
+      ...(oldMeta.deletionTimestamp === undefined ? {} : { deletionTimestamp: oldMeta.deletionTimestamp }),
+      resourceVersion: oldMeta.resourceVersion ?? '',
+      generation: oldMeta.generation ?? 1,
+      managedFields: [...stored.owners].flatMap(([sub, owners]) =>
+        [...owners.keys()].map((manager) => ({ manager, operation: 'Apply', ...(sub ? { subresource: sub } : {}) })),
+      ),
+    };
+    if (Array.isArray(metadata.finalizers) && metadata.finalizers.length === 0) delete metadata.finalizers;
+    const object: JsonObject = { ...next, metadata };
+    if (exists && same(object, old)) return old;
+    if (query.has('dryRun')) return object;
+    const spec = (o: JsonObject): string => JSON.stringify({ ...o, metadata: null, status: null });
+    if (exists && spec(object) !== spec(old)) metadata.generation = Number(metadata.generation) + 1;
+    metadata.resourceVersion = String(++this.#rv);
+    stored.object = object;
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers === undefined) {
+      all.delete(key);
+      this.#happened({ collection: at.collection, rv: this.#rv, before: old, after: undefined }, object);
+      return object;
+    }
+    all.set(key, stored);
+    this.#happened({ collection: at.collection, rv: this.#rv, before: exists ? old : undefined, after: object });
+    return object;
+  }
+
+  #delete(at: At, all: Map<string, Stored>, key: string, stored: Stored, { body, query }: SeenRequest): JsonObject {
+    const m = meta(stored.object);
+    const wanted = isObject(body) && isObject(body.preconditions) ? body.preconditions : {};
+    for (const field of ['uid', 'resourceVersion'] as const) {
+      if (wanted[field] !== undefined && wanted[field] !== m[field])
+        throw new Refused(409, 'Conflict', `Precondition failed: ${field}`);
+    }
+    if (query.has('dryRun') || m.deletionTimestamp !== undefined) return stored.object;
+    const deleted = {
+      ...stored.object,
+      metadata: { ...m, deletionTimestamp: new Date().toISOString(), resourceVersion: String(++this.#rv) },
+    };
+    const before = stored.object;
+    stored.object = deleted;
+    if (m.finalizers !== undefined) this.#happened({ collection: at.collection, rv: this.#rv, before, after: deleted });
+    else {
+      all.delete(key);
+      this.#happened({ collection: at.collection, rv: this.#rv, before, after: undefined }, deleted);
+    }
+    return deleted;
+  }
+
+  #list(at: At, all: Map<string, Stored>, query: URLSearchParams): JsonObject {
+    const matches = matcher(at, query);
+    const token = query.get('continue');
+    const [from, rv] = token ? token.split('@').map(Number) : [0, this.#rv];
+    if (token && (rv ?? 0) < this.#oldest) throw new Refused(410, 'Expired', 'the continue token is too old');
+    const found = [...all.values()].map((s) => s.object).filter(matches);
+    const limit = Number(query.get('limit') ?? 0) || found.length;
+    const end = (from ?? 0) + limit;
+    return {
+      kind: 'List',
+      apiVersion: 'v1',
+      metadata: { resourceVersion: String(rv), ...(end < found.length ? { continue: `${end}@${rv}` } : {}) },
+      items: found.slice(from, end).map(({ apiVersion: _, kind: __, ...item }) => item),
+    };
+  }
+
+  #watch(at: At, all: Map<string, Stored>, query: URLSearchParams, response: ServerResponse): void {
+    const from = query.get('resourceVersion') ?? '';
+    const initial = query.get('sendInitialEvents') === 'true';
+    if (from !== '' && from !== '0' && Number(from) < this.#oldest)
+      throw new Refused(410, 'Expired', `too old resource version: ${from}`);
+    const matches = matcher(at, query);
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.flushHeaders();
+    const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 300) * 1000);
+    const watcher: Watcher = { collection: at.collection, matches, response, timer };
+    response.on('close', () => {
+      clearTimeout(timer);
+      this.#watchers.delete(watcher);
+    });
+    if (initial || from === '' || from === '0') {
+      for (const { object } of all.values())
+        if (matches(object)) response.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
+      if (initial) response.write(`${JSON.stringify(bookmarkOf(at.collection, this.#rv, true))}\n`);
+    } else {
+      for (const h of this.#history) if (h.rv > Number(from) && !this.#toTell.includes(h)) tell(watcher, h);
+    }
+    this.#watchers.add(watcher);
+  }
+
+  #happened(h: Happened, deleted?: JsonObject): void {
+    // A deletion is told with the last state and the version of the deletion.
+    const told = deleted ? { ...h, before: deleted } : h;
+    this.#history.push(told);
+    if (this.#held) this.#toTell.push(told);
+    else this.#tell(told);
+  }
+  #tell(h: Happened): void {
+    for (const w of this.#watchers) tell(w, h);
+  }
+}
+
+const tell = (w: Watcher, h: Happened): void => {
+  if (h.collection !== w.collection) return;
+  const was = h.before !== undefined && w.matches(h.before);
+  const is = h.after !== undefined && w.matches(h.after);
+  if (!was && !is) return;
+  const type = is ? (was ? 'MODIFIED' : 'ADDED') : 'DELETED';
+  const gone =
+    h.after === undefined
+      ? h.before
+      : { ...h.before, metadata: { ...meta(h.before ?? {}), resourceVersion: String(h.rv) } };
+  w.response.write(`${JSON.stringify({ type, object: is ? h.after : gone })}\n`);
+};
+
+interface At {
+  readonly collection: string;
+  readonly plural: string;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+  readonly subresource: string | undefined;
+}
+
+const parsePath = (path: string): At | undefined => {
+  const found =
+    /^\/(?:api|apis\/([^/]+))\/([^/]+)(?:\/namespaces\/([^/]+)(?=\/.))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(
+      path,
+    );
+  if (!found) return undefined;
+  const [, group = '', version, namespace, plural = '', name, subresource] = found;
+  return {
+    collection: `${group}/${version}/${plural}`,
+    plural,
+    namespace,
+    name: name && decodeURIComponent(name),
+    subresource,
+  };
+};
+
+const meta = (o: JsonObject): JsonObject => (isObject(o.metadata) ? o.metadata : {});
+
+const same = (a: JsonObject, b: JsonObject): boolean => {
+  const text = (o: JsonObject): string =>
+    JSON.stringify(sorted({ ...o, metadata: { ...meta(o), managedFields: null, resourceVersion: null } }));
+  return text(a) === text(b);
+};
+const sorted = (v: Json): Json =>
+  Array.isArray(v)
+    ? v.map(sorted)
+    : isObject(v)
+      ? Object.fromEntries(
+          Object.keys(v)
+            .sort()
+            .map((k) => [k, sorted(v[k] ?? null)]),
+        )
+      : v;
+
+/** Label selectors with =, ==, !=, exists, !exists; field selectors with = and !=. */
+const matcher = (at: At, query: URLSearchParams): ((o: JsonObject) => boolean) => {
+  const terms = (text: string | null): string[] => (text ?? '').split(',').filter(Boolean);
+  const holds = (term: string, value: (name: string) => Json | undefined): boolean => {
+    const [, name = '', op, wanted] = /^([^=!]+)(?:(==?|!=)(.*))?$/.exec(term) ?? [];
+    if (term.startsWith('!')) return value(term.slice(1)) === undefined;
+    if (op === undefined) return value(name) !== undefined;
+    return (String(value(name) ?? '') === wanted) === (op !== '!=');
+  };
+  return (o) =>
+    (at.namespace === undefined || meta(o).namespace === at.namespace) &&
+    terms(query.get('labelSelector')).every((t) =>
+      holds(t, (n) => (isObject(meta(o).labels) ? (meta(o).labels as JsonObject)[n] : undefined)),
+    ) &&
+    terms(query.get('fieldSelector')).every((t) =>
+      holds(t, (n) => n.split('.').reduce<Json | undefined>((v, k) => (isObject(v) ? v[k] : undefined), o)),
+    );
+};
+
+const bookmarkOf = (collection: string, rv: number, end = false): JsonObject => ({
+  type: 'BOOKMARK',
+  object: {
+    kind: collection,
+    metadata: { resourceVersion: String(rv), ...(end ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}) },
+  },
+});
+
+const answer = (response: ServerResponse, status: number, body: Json): void => {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+};
+
+const fail = (response: ServerResponse, error: unknown): void => {
+  const refused = error instanceof Refused ? error : new Refused(500, 'InternalError', String(error));
+  if (response.headersSent) return void response.destroy();
+  answer(response, refused.status, {
+    kind: 'Status',
+    apiVersion: 'v1',
+    status: 'Failure',
+    message: refused.message,
+    reason: refused.reason,
+    code: refused.status,
+  });
+};
