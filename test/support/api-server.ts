@@ -40,14 +40,17 @@ type Json = any;
 
 /** Stopped when the test process ends without having called `stop`. */
 const running = new Set<ChildProcess>();
+const folders = new Set<string>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 });
 
 /** @throws Error with the end of the log when a program does not come up within 60 s. */
 export async function startApiServer(): Promise<ApiServer> {
   const programs = await ensurePrograms(['etcd', 'kube-apiserver'], quietProgress);
   const folder = await mkdtemp(join(tmpdir(), 'resultity-api-'));
+  folders.add(folder);
   const [port, client, peer] = await freePorts(3);
   const dns = ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc'];
   await writePki(folder, [
@@ -94,6 +97,7 @@ export async function startApiServer(): Promise<ApiServer> {
       await end(etcd);
       await agent.destroy();
       rmSync(folder, { recursive: true, force: true });
+      folders.delete(folder);
     })();
     return stopped;
   };
