@@ -1,0 +1,51 @@
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
+import { repoRoot } from './lib/index.ts';
+
+/** The programs of the product and where each is bundled to. */
+export const PROGRAMS: Readonly<Record<string, string>> = {
+  'operator.mjs': 'operator/main.ts',
+  'agent.mjs': 'src/agent/main.ts',
+  'resultity-network.mjs': 'src/network/main.ts',
+  'resultity.mjs': 'src/cli/main.ts',
+};
+
+/** Native or optional modules that stay outside the bundles and are copied into the image. */
+export const EXTERNAL = ['secp256k1'];
+
+/** Bundles one program for Node, everything but EXTERNAL inside. Throws when the entry is missing or does not build. */
+export async function bundle(entry: string, outfile: string): Promise<void> {
+  const source = join(repoRoot, entry);
+  if (!existsSync(source)) throw new Error(`cannot bundle ${entry}: the file does not exist`);
+  await build({
+    entryPoints: [source],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node26',
+    format: 'esm',
+    external: [...EXTERNAL],
+    // some dependencies are CommonJS and call require() for Node's own modules
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+    keepNames: true,
+    legalComments: 'none',
+    logLevel: 'error',
+    loader: { '.py': 'text', '.json': 'json' },
+  });
+}
+
+/** Bundles every program into `outDir` (default dist/). */
+export async function buildAll(outDir: string = join(repoRoot, 'dist')): Promise<void> {
+  rmSync(outDir, { recursive: true, force: true });
+  for (const [file, entry] of Object.entries(PROGRAMS)) await bundle(entry, join(outDir, file));
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const start = performance.now();
+  await buildAll();
+  console.log(`bundled ${Object.keys(PROGRAMS).join(', ')} into dist/ in ${Math.round(performance.now() - start)} ms`);
+}
