@@ -155,14 +155,14 @@ describe('the admission policy of the agents', () => {
     ],
     ['a status key away', `${NS}/a`, `${NODES}/a/status`, { status: { podName: null } }, 'status.agent only'],
     ['another podUID', `${NS}/a`, `${NODES}/a/status`, { status: { podUID: 'x' } }, 'status.agent only'],
-    ['its own spec', `${NS}/a`, `${NODES}/a`, { spec: { paused: true } }, 'agent may'],
+    ['its own spec', `${NS}/a`, `${NODES}/a`, { spec: { paused: true } }, 'status of its ResultityNode only'],
   ];
   for (const [what, token, path, body, message] of refusals)
     it(`refuses to write ${what}`, async () => {
       const before = (await server.call('GET', path.replace('/status', ''))).body;
       const answer = await patch(token, path, body);
       expect(answer.status, answer.message).to.equal(422);
-      expect(answer.message).to.contain(message);
+      expect(answer.message, answer.message).to.contain(message);
       const after = (await server.call('GET', path.replace('/status', ''))).body;
       expect(after.metadata.resourceVersion).to.equal(before.metadata.resourceVersion);
     });
