@@ -113,7 +113,7 @@ export const zAgentSettings = z.object({
   isolation: z.enum(['Auto', 'Sandbox', 'InitGuard', 'PodPolicy', 'None']).default('Auto'),
   drain: z
     .object({ timeoutSeconds: z.number(), handoverSeconds: z.number() })
-    .default({ timeoutSeconds: 120, handoverSeconds: 30 }),
+    .default({ timeoutSeconds: 300, handoverSeconds: 30 }),
   /** Engine arguments from spec.runtime.extraArgs, already checked against the allow-list. */
   engineArgs: z.record(z.string(), z.string()).default({}),
   /** Mirrors replace the host of a listed source: https://from/… → https://to/… */
