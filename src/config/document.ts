@@ -1,16 +1,7 @@
 import { z } from 'zod';
 import { CodedError } from '../lib/errors.ts';
-import {
-  canonicalJson,
-  decodeUtf8,
-  type Kind,
-  type ModelFile,
-  parseStrictJson,
-  type Refusal,
-  type Sha256,
-  TIERS,
-  zUint,
-} from '../protocol/index.ts';
+import { canonicalJson, decodeUtf8, parseStrictJson, type Refusal, TIERS, zUint } from '../protocol/index.ts';
+import { type FailedModel, type ModelEntry, zModel } from './model-entry.ts';
 import { type JudgeOptions, judgeModel } from './model-rules.ts';
 
 /** Snapshots above this are refused before they are parsed. */
@@ -18,41 +9,6 @@ export const MAX_SNAPSHOT_BYTES = 1_048_576;
 export const MAX_MODELS = 1024;
 
 const text = z.string();
-/** Free-form JSON object; boxed numbers of the strict parser become plain ones. */
-const zFree = z.record(text, z.unknown()).transform((v) => unbox(v) as Record<string, unknown>);
-
-const unbox = (value: unknown): unknown => {
-  if (value instanceof Number) return value.valueOf();
-  if (Array.isArray(value)) return value.map(unbox);
-  if (value !== null && typeof value === 'object')
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unbox(v)]));
-  return value;
-};
-
-/** A model as far as types go: wrong content is judged later, and fails that model alone (docs/protocol.md §7). */
-const zModel = z.object({
-  name: text,
-  version: text,
-  digest: text,
-  state: text,
-  tasks: z.array(text),
-  files: z.array(z.object({ path: text, size: zUint, sha256: text })),
-  sources: z.array(text),
-  engine: z.object({ name: text, minVersion: text, args: zFree }),
-  requires: z.object({
-    gpus: zUint,
-    gpuMemoryMiB: zUint,
-    computeCapability: z.union([text, z.number()]).transform(String).optional(),
-    diskMiB: zUint,
-  }),
-  test: z.object({
-    request: zFree,
-    expect: z.object({ contains: text.optional(), regex: text.optional(), maxFirstTokenMs: zUint.optional() }),
-  }),
-  weight: zUint.optional(),
-  subclouds: z.array(text).optional(),
-});
-export type RawModel = z.infer<typeof zModel>;
 
 const zOwnerText = z.unknown().transform((v) => {
   if (typeof v === 'string') return v;
@@ -103,50 +59,6 @@ const zDocument = z.object({
 });
 
 export type Environment = 'testnet' | 'mainnet';
-export type ModelAdminState = 'active' | 'inactive' | 'archived';
-
-/** A model whose content holds. */
-export interface ModelEntry {
-  /** `name:version`. */
-  readonly ref: string;
-  readonly name: string;
-  readonly version: string;
-  readonly digest: Sha256;
-  readonly state: ModelAdminState;
-  readonly tasks: readonly Kind[];
-  readonly files: readonly ModelFile[];
-  /** Base URLs, each ending in `/`. */
-  readonly sources: readonly string[];
-  readonly engine: { readonly name: 'vllm'; readonly minVersion: string; readonly args: Record<string, unknown> };
-  readonly requires: {
-    readonly gpus: number;
-    readonly gpuMemoryMiB: number;
-    readonly computeCapability?: string | undefined;
-    readonly diskMiB: number;
-  };
-  readonly test: {
-    readonly request: Record<string, unknown>;
-    readonly expect: {
-      readonly contains?: string | undefined;
-      readonly regex?: string | undefined;
-      readonly maxFirstTokenMs?: number | undefined;
-    };
-  };
-  readonly weight: number;
-  /** Undefined: the model is for every subcloud. */
-  readonly subclouds?: readonly string[] | undefined;
-}
-
-/** A model whose content is wrong: shown as Failed, never installed. The snapshot stands. */
-export interface FailedModel {
-  readonly ref: string;
-  readonly name: string;
-  readonly version: string;
-  /** As listed; may be malformed. */
-  readonly digest: string;
-  readonly reason: string;
-}
-
 /** The signed configuration of a network, without the fields that this schema does not know. */
 export interface SnapshotDocument extends Omit<z.infer<typeof zDocument>, 'models'> {
   readonly models: readonly ModelEntry[];

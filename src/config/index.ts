@@ -2,7 +2,7 @@
  * config: the signed configuration of a network (docs/protocol.md §7): a pure verifier, the durable floor, the publisher's
  * side. Agent, operator, network service and the command line all use this one.
  *
- * Reading order: document (what a snapshot says) and model-rules; evidence (signatures and thresholds), root (the chain);
+ * Reading order: document (what a snapshot says), model-entry and model-rules; evidence (signatures and thresholds), root (the chain);
  * verify (one check after another); floor and store (what is remembered), source (where answers come from); update (the
  * whole of it); publish (the signing side); rules and versions (what follows from a document).
  *
@@ -14,6 +14,7 @@ export * from './document.ts';
 export type { Role, SignatureEntry } from './evidence.ts';
 export { MAX_SIGNATURES } from './evidence.ts';
 export { compareVersions, type Floor } from './floor.ts';
+export type { FailedModel, ModelAdminState, ModelEntry } from './model-entry.ts';
 export { type JudgeOptions, sourceProblem } from './model-rules.ts';
 export * from './publish.ts';
 export * from './reset.ts';

@@ -1,5 +1,5 @@
 import { filesProblem, KINDS, type Kind, modelDigest, type Sha256 } from '../protocol/index.ts';
-import type { ModelAdminState, ModelEntry, RawModel } from './document.ts';
+import type { ModelAdminState, ModelEntry, RawModel } from './model-entry.ts';
 
 /** What the owner's own configuration allows beyond https and loopback: hosts inside the cluster, as `host` or `host:port`. */
 export interface JudgeOptions {

@@ -14,8 +14,9 @@ import {
   type TicketStruct,
   ZERO_32,
 } from '../protocol/index.ts';
-import { type FailedModel, parseSnapshotDocument } from './document.ts';
+import { parseSnapshotDocument } from './document.ts';
 import { readEvidence, type SignatureEntry } from './evidence.ts';
+import type { FailedModel } from './model-entry.ts';
 import { domainOfRoot, openRoot, parseRootDocument, type RootDocument, type TrustedRoot } from './root.ts';
 import { memorySource } from './source.ts';
 import { MemoryStateStore } from './store.ts';

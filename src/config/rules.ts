@@ -1,5 +1,6 @@
 import { TIERS } from '../protocol/index.ts';
-import type { Environment, ModelEntry, SnapshotDocument, Subcloud } from './document.ts';
+import type { Environment, SnapshotDocument, Subcloud } from './document.ts';
+import type { ModelEntry } from './model-entry.ts';
 import { higherVersion } from './versions.ts';
 
 /**
