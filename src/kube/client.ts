@@ -58,6 +58,8 @@ export interface WatchOptions extends ListOptions {
   readonly signal: AbortSignal;
   readonly timeoutSeconds: number;
   readonly sendInitialEvents?: boolean | undefined;
+  /** Called when the server has said 200. */
+  readonly onOpen?: (() => void) | undefined;
 }
 
 export interface Page<T> {
@@ -213,6 +215,7 @@ export class KubeClient {
         ...(o.sendInitialEvents ? { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' } : {}),
       },
     });
+    o.onOpen?.();
     const decoder = new TextDecoder();
     let rest = '';
     try {

@@ -187,6 +187,7 @@ async function* follow<T extends KubeObject>(
     if (initial) yield { type: 'init' };
     const lines = client.watchLines(type, {
       signal: idle.signal,
+      onOpen: healthy,
       namespace: o.namespace,
       labelSelector: o.labelSelector,
       fieldSelector: o.fieldSelector,
@@ -198,7 +199,6 @@ async function* follow<T extends KubeObject>(
     for await (const line of lines) {
       any = true;
       const event = parseLine<T>(type, line);
-      healthy();
       if (event.type === 'ERROR') throw inStream(type, event.object);
       version = event.object.metadata?.resourceVersion ?? version;
       switch (event.type) {
@@ -223,7 +223,6 @@ async function* follow<T extends KubeObject>(
       idle.poke();
     }
     if (o.signal.aborted) throw o.signal.reason;
-    healthy();
     if (initial || version === undefined)
       throw new KubeError('kube_watch', `watch ${type.plural}: ended within the first list`);
     if (!any && client.clock.monotonic() - opened < SHORT_MS)
