@@ -5,7 +5,10 @@ export interface DemoModel {
   readonly name: string;
   readonly version: string;
   /** The model's entry of `resultity-network model describe`: digest and files. */
-  readonly described: { readonly digest: string; readonly files: readonly { path: string; size: number; sha256: string }[] };
+  readonly described: {
+    readonly digest: string;
+    readonly files: readonly { path: string; size: number; sha256: string }[];
+  };
   readonly sourceUrl: string;
   readonly engineVersion: string;
   readonly args: Readonly<Record<string, string>>;

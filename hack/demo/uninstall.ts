@@ -6,11 +6,26 @@ import type { Target } from './target.ts';
 export const uninstall = async (target: Target, progress: Progress): Promise<void> => {
   await progress.step('removing the demo', async (note) => {
     note('nodes');
-    await target.kubectl(['-n', NODE_NAMESPACE, 'delete', 'rnode,rnet', '--all', '--ignore-not-found', '--timeout=180s']);
+    await target.kubectl([
+      '-n',
+      NODE_NAMESPACE,
+      'delete',
+      'rnode,rnet',
+      '--all',
+      '--ignore-not-found',
+      '--timeout=180s',
+    ]);
     note('chart');
     await target.helm(['uninstall', 'resultity', '-n', SYSTEM_NAMESPACE, '--ignore-not-found', '--wait']);
     note('namespaces');
-    await target.kubectl(['delete', 'namespace', NODE_NAMESPACE, SYSTEM_NAMESPACE, '--ignore-not-found', '--timeout=180s']);
+    await target.kubectl([
+      'delete',
+      'namespace',
+      NODE_NAMESPACE,
+      SYSTEM_NAMESPACE,
+      '--ignore-not-found',
+      '--timeout=180s',
+    ]);
     await target.kubectl(['delete', 'pv', 'resultity-demo-models', '--ignore-not-found']);
   });
 };

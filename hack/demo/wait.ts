@@ -47,7 +47,8 @@ const describe = (view: NodeView): string => {
   const model = agent?.models?.[0];
   return [
     phase ?? 'Pending',
-    model && `model ${model.state}${model.progress !== undefined && model.progress < 100 ? ` ${model.progress} %` : ''}${model.reason ? ` ${model.reason}` : ''}`,
+    model &&
+      `model ${model.state}${model.progress !== undefined && model.progress < 100 ? ` ${model.progress} %` : ''}${model.reason ? ` ${model.reason}` : ''}`,
     agent?.runtime?.phase && `engine ${agent.runtime.phase}`,
   ]
     .filter(Boolean)

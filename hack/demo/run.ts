@@ -1,0 +1,271 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  buildResultityImage,
+  buildSimImage,
+  buildVllmCpuImage,
+  ensureModel,
+  ensureStandinModel,
+  type PushedImage,
+} from '../images/index.ts';
+import { defaultStateDir, execOk, formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
+import { type Answer, NetworkApi } from './ask.ts';
+import { showCluster, showNext } from './show.ts';
+import { type DemoModel, draftSnapshot, QUESTION } from './snapshot.ts';
+import type { Target } from './target.ts';
+import { waitForNode } from './wait.ts';
+
+export const SYSTEM_NAMESPACE = 'resultity-system';
+export const NODE_NAMESPACE = 'resultity-demo';
+export const NETWORK_HOST = `resultity-network.${SYSTEM_NAMESPACE}.svc`;
+export const NETWORK_PORT = 8443;
+export type Runtime = 'vllm' | 'sim';
+
+/** What differs between the real engine and its stand-in. */
+const RUNTIMES = {
+  vllm: {
+    folder: 'smollm2-135m-instruct',
+    name: 'smollm2-135m-instruct',
+    version: 'v1',
+    engineVersion: '0.32.0',
+    args: { 'max-model-len': '2048', dtype: 'bfloat16', 'max-num-seqs': '8', 'enforce-eager': 'true' },
+    expect: 'Paris',
+    maxFirstTokenMs: 60_000,
+    readyMs: 900_000,
+  },
+  sim: {
+    folder: 'standin-v1',
+    name: 'standin',
+    version: 'v1',
+    engineVersion: '0.32.0',
+    args: { 'max-model-len': '2048', 'max-num-seqs': '8' },
+    expect: 'resultity-runtime-sim',
+    maxFirstTokenMs: 10_000,
+    readyMs: 300_000,
+  },
+} as const;
+
+/** Files of the private network: keys, certificates, publications. Made anew with each new cluster. */
+export const networkDir = (): string => join(defaultStateDir('demo-network'), 'network');
+
+const cli = (program: 'network' | 'cli', args: readonly string[]): Promise<string> =>
+  execOk([process.execPath, join(repoRoot, 'src', program, 'main.ts'), ...args]);
+
+export interface DemoImages {
+  readonly resultity: PushedImage;
+  readonly runtime: PushedImage;
+}
+
+export const buildImages = async (target: Target, runtime: Runtime, progress: Progress): Promise<DemoImages> => {
+  const options = { registry: target.registry, progress };
+  const resultity = await progress.step('image resultity', () => buildResultityImage(options));
+  const build = runtime === 'vllm' ? buildVllmCpuImage : buildSimImage;
+  return { resultity, runtime: await progress.step(`image of the runtime (${runtime})`, () => build(options)) };
+};
+
+/** The namespaces, both under the restricted profile. */
+const NAMESPACES = [SYSTEM_NAMESPACE, NODE_NAMESPACE]
+  .map(
+    (name) => `apiVersion: v1
+kind: Namespace
+metadata:
+  name: ${name}
+  labels: { pod-security.kubernetes.io/enforce: restricted }
+`,
+  )
+  .join('---\n');
+
+/** A volume with the model files, which the network service serves. */
+const modelVolume = (folder: string): string => `apiVersion: v1
+kind: PersistentVolume
+metadata: { name: resultity-demo-models }
+spec:
+  capacity: { storage: 1Gi }
+  accessModes: [ReadOnlyMany]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: ""
+  claimRef: { namespace: ${SYSTEM_NAMESPACE}, name: demo-models }
+  hostPath: { path: ${folder}, type: Directory }
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: { name: demo-models, namespace: ${SYSTEM_NAMESPACE} }
+spec:
+  accessModes: [ReadOnlyMany]
+  storageClassName: ""
+  volumeName: resultity-demo-models
+  resources: { requests: { storage: 1Gi } }
+`;
+
+/** Keys, root and certificates of a private network, unless they stand from a demo that was kept. */
+const initNetwork = async (target: Target): Promise<string> => {
+  const dir = networkDir();
+  if (!target.found) rmSync(dir, { recursive: true, force: true });
+  if (existsSync(join(dir, 'roots/1.json'))) return dir;
+  mkdirSync(join(dir, '..'), { recursive: true });
+  const password = join(dir, '..', 'password');
+  writeFileSync(password, 'only for the demo\n', { mode: 0o600 });
+  await cli('network', [
+    ...['init', '--dir', dir, '--network', 'demo', '--environment', 'testnet', '--chain-id', '31337'],
+    ...['--endpoint', `https://${NETWORK_HOST}:${NETWORK_PORT}`, '--san', 'localhost,127.0.0.1'],
+    ...['--password-file', password],
+  ]);
+  return dir;
+};
+
+/** Copies the model into the folder that the network serves: a folder of the demo's own, so that tests may tamper with it. */
+const serveModel = async (runtime: Runtime, progress: Progress): Promise<string> => {
+  const source = runtime === 'vllm' ? await ensureModel(progress) : ensureStandinModel();
+  const served = join(networkDir(), '..', 'models');
+  const folder = join(served, RUNTIMES[runtime].folder);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(served, { recursive: true });
+  cpSync(source, folder, { recursive: true });
+  return served;
+};
+
+const installChart = async (target: Target, images: DemoImages, dir: string, served: string): Promise<void> => {
+  await target.kubectl(['apply', '-f', '-'], NAMESPACES);
+  await target.kubectl(['apply', '-f', '-'], modelVolume(served));
+  await target.kubectl(['-n', SYSTEM_NAMESPACE, 'apply', '-f', join(dir, 'kubernetes/network-secret.yaml')]);
+  await target.kubectl(['-n', NODE_NAMESPACE, 'apply', '-f', join(dir, 'kubernetes/root-configmap.yaml')]);
+  const [repository = '', digest = ''] = images.resultity.ref.split('@');
+  const values = {
+    image: { repository, digest },
+    operator: { replicas: 1, allowedRepositories: [target.registry.pull] },
+    networkService: {
+      enabled: true,
+      authorities: [`${NETWORK_HOST}:${NETWORK_PORT}`],
+      modelsVolume: { persistentVolumeClaim: { claimName: 'demo-models', readOnly: true } },
+    },
+  };
+  const file = join(dir, '..', 'values.json');
+  writeFileSync(file, JSON.stringify(values, null, 2));
+  await target.helm([
+    ...['upgrade', '--install', 'resultity', join(repoRoot, 'charts/resultity-operator')],
+    ...['--namespace', SYSTEM_NAMESPACE, '--values', file, '--wait', '--timeout', '180s'],
+  ]);
+};
+
+/** Describes the model, drafts the snapshot, signs it and hands it to the service. */
+const publish = async (dir: string, runtime: Runtime, images: DemoImages, port: number): Promise<string> => {
+  const { folder, ...model } = RUNTIMES[runtime];
+  const described = JSON.parse(
+    await cli('network', [
+      ...['model', 'describe', join(dir, '..', 'models', folder)],
+      ...['--name', model.name, '--version', model.version],
+    ]),
+  ) as DemoModel['described'];
+  const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string };
+  const draft = draftSnapshot(
+    { ...model, described, sourceUrl: `https://${NETWORK_HOST}:${NETWORK_PORT}/models/${folder}/` },
+    { agent: images.resultity.ref, runtime: images.runtime.ref, agentVersion: version },
+  );
+  const file = join(dir, '..', 'snapshot.yaml');
+  writeFileSync(file, draft);
+  return cli('network', [
+    ...['publish', '--dir', dir, '--snapshot', file, '--password-file', join(dir, '..', 'password')],
+    ...['--to', `https://127.0.0.1:${port}`, '--ca', join(dir, 'tls/ca.crt')],
+  ]);
+};
+
+const applyManifests = async (target: Target): Promise<void> => {
+  for (const file of ['network.yaml', 'node.yaml']) {
+    const text = readFileSync(join(repoRoot, 'hack/demo', file), 'utf8').replace(
+      '127.0.0.1:5000',
+      target.registry.pull,
+    );
+    await target.kubectl(['-n', NODE_NAMESPACE, 'apply', '-f', '-'], text);
+  }
+};
+
+const showAnswer = (kind: string, a: Answer, progress: Progress): void => {
+  const rate = a.completionTokens / Math.max(0.001, (a.totalMs - (kind === 'streamed' ? a.firstTokenMs : 0)) / 1000);
+  const first = kind === 'streamed' ? `first token ${Math.round(a.firstTokenMs)} ms, ` : '';
+  progress.line(`A ${a.text.trim()}`);
+  progress.line(
+    `  (${kind}; ${first}${a.completionTokens} tokens, ${formatElapsed(a.totalMs)}, ${rate.toFixed(0)} tok/s; job ${a.job} on ${a.node})`,
+  );
+};
+
+/** Asks, shows what was signed, and verifies it offline with the same code that users run. */
+const askAndVerify = async (
+  api: NetworkApi,
+  dir: string,
+  model: string,
+  expect: string,
+  progress: Progress,
+): Promise<void> => {
+  progress.line(`\nQ ${QUESTION.messages[1].content}`);
+  for (const stream of [true, false]) {
+    const kind = stream ? 'streamed' : 'not streamed';
+    const answer = await api.ask({ model, ...QUESTION }, stream);
+    showAnswer(kind, answer, progress);
+    if (!answer.text.includes(expect)) throw new Error(`the ${kind} answer does not contain "${expect}"`);
+    const receipts = await api.receipts(answer.job);
+    const receiptFile = join(dir, '..', 'receipt.json');
+    const outputFile = join(dir, '..', 'output.txt');
+    writeFileSync(receiptFile, receipts);
+    writeFileSync(outputFile, answer.output ?? '');
+    if (stream)
+      progress.line(
+        `  signed result and receipt: ${JSON.stringify(JSON.parse(receipts).receipts?.[0], null, 2).replaceAll('\n', '\n  ')}`,
+      );
+    const verified = await cli('cli', [
+      'receipt',
+      'verify',
+      receiptFile,
+      '--root',
+      join(dir, 'roots/1.json'),
+      '--output',
+      outputFile,
+    ]);
+    progress.line(verified.trimEnd().replace(/^/gm, '  '));
+  }
+};
+
+/** The whole demo on a target. Throws, with what stands in the way, when any part of it is not as it should be. */
+export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, progress: Progress): Promise<void> => {
+  const spec = RUNTIMES[runtime];
+  const images = await buildImages(target, runtime, progress);
+  const dir = await progress.step('private network: keys, root, certificates', () => initNetwork(target));
+  const served = await serveModel(runtime, progress);
+  await progress.step('chart installed with Helm', () => installChart(target, images, dir, served));
+  const forward = await target.forward(SYSTEM_NAMESPACE, 'resultity-network', NETWORK_PORT);
+  try {
+    await progress.step('snapshot signed and published', () => publish(dir, runtime, images, forward.port));
+    await applyManifests(target);
+    progress.line('applied hack/demo/network.yaml and hack/demo/node.yaml');
+    await waitForNode(target, NODE_NAMESPACE, 'demo-0', spec.readyMs, progress);
+    const apiKey = readFileSync(join(dir, 'api-key'), 'utf8').trim();
+    const api = await NetworkApi.open(`https://127.0.0.1:${forward.port}`, join(dir, 'tls/ca.crt'), apiKey);
+    try {
+      await askAndVerify(api, dir, `${spec.name}:${spec.version}`, spec.expect, progress);
+    } finally {
+      await api.close();
+    }
+    await showCluster(target, progress);
+    showNext(target, dir, `${spec.name}:${spec.version}`, leave, progress);
+  } catch (error) {
+    await explainFailure(target, progress);
+    throw error;
+  } finally {
+    forward.close();
+  }
+};
+
+/** What a person would look at first. */
+const explainFailure = async (target: Target, progress: Progress): Promise<void> => {
+  const looks: string[][] = [
+    ['get', 'rnet,amodel,rnode,pod', '-A'],
+    ['-n', NODE_NAMESPACE, 'describe', 'rnode', 'demo-0'],
+    ['-n', NODE_NAMESPACE, 'describe', 'pod'],
+    ['-n', NODE_NAMESPACE, 'logs', '-l', 'resultity.com/node=demo-0', '--all-containers', '--tail=40', '--prefix'],
+    ['-n', SYSTEM_NAMESPACE, 'logs', '-l', 'app.kubernetes.io/component=operator', '--tail=40'],
+    ['-n', SYSTEM_NAMESPACE, 'logs', '-l', 'app.kubernetes.io/component=network', '--tail=40'],
+  ];
+  for (const args of looks) {
+    const text = await target.kubectl(args).catch((e: Error) => e.message);
+    progress.line(`--- kubectl ${args.join(' ')}\n${text.trimEnd()}`);
+  }
+};
