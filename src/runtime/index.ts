@@ -1,7 +1,7 @@
 /**
  * runtime: the engine and the launcher that holds it, as the agent sees them.
  *
- * Reading order: launcher.py (the one file that runs in the runtime container: sandbox, start, restart, probe, drain),
+ * Reading order: launcher.py (≤ 300 lines of code; the one file that runs in the runtime container: sandbox, start, restart, probe, drain),
  * launcher-files (the two JSON files between agent and launcher), launcher-link (the agent's end), phase (facts → phase
  * and reason), probe (facts → proof of isolation), args (what the engine may be told), engine-client → engine-run →
  * sse-lines (one inference over the Unix socket), engine-metrics.

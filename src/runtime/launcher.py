@@ -5,7 +5,7 @@ Reads <control>/desired.json (written by the agent), writes <run>/launcher.json 
 Confines *itself* before the first engine start, so the engine and the egress probe inherit the very same sandbox.
 Usage: launcher.py [--control DIR] [--run DIR] [--models DIR]
 """
-import argparse, ctypes, errno, json, os, platform, re, select, shutil, signal, socket, struct, subprocess, sys, threading, time
+import argparse, concurrent.futures, contextlib, ctypes, errno, json, os, pathlib, platform, re, select, shutil, signal, socket, struct, subprocess, sys, time
 
 VERSION = "1"
 PORTS = range(29500, 30000)  # equals the pod's ip_local_port_range: loopback rendezvous of torch and gloo
@@ -33,23 +33,16 @@ MARKS = (("capturing", re.compile(r"Capturing CUDA graph|Graph capturing|Capturi
          ("loading", re.compile(r"Starting to load model|Loading (safetensors|model) |Loading weights|checkpoint shards")))
 GPU = "index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,driver_version,compute_cap"
 
-
 def now():
     return int(time.time() * 1000)
 
-
 def write(path, value):
-    with open(path + ".tmp", "w") as f:
-        json.dump(value, f)
+    pathlib.Path(path + ".tmp").write_text(json.dumps(value))
     os.rename(path + ".tmp", path)
 
-
 def unlink(path):
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
-
 
 def call(nr, *args):
     got = LIBC.syscall(ctypes.c_long(nr), *args)
@@ -57,48 +50,41 @@ def call(nr, *args):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return got
 
-
 def landlock_abi():
-    try:
+    abi = 0
+    with contextlib.suppress(OSError):
         abi = call(444, None, ctypes.c_size_t(0), ctypes.c_uint(1))
-    except OSError:
-        abi = 0
     return min(abi, int(os.environ.get("RESULTITY_LANDLOCK_ABI_MAX", "99")))  # can only lower: for the old-kernel test
-
 
 def bpf_filter():
     """The classic BPF program. Jumps are by label, resolved at the end."""
     audit, n_socket, n_sendto, n_sendmsg, n_sendmmsg = ARCH[platform.machine()]
     ld, jeq, jgt, jge, jset, ret, land = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06, 0x54
     low = lambda i: 16 + 8 * i  # little-endian low word; the kernel truncates these arguments to int as well
-    code = [(None, ld, 4, 0, 0), (None, jeq, audit, 0, "kill"), (None, ld, 0, 0, 0)]
-    if platform.machine() == "x86_64":
-        code.append((None, jge, 0x40000000, "eacces", 0))  # x32 has its own call numbers
-    code += [(None, jge, 425, 0, "calls"), (None, jgt, 427, "calls", "eperm"),  # io_uring_setup, _enter, _register
-             ("calls", jeq, n_socket, "socket", 0), (None, jeq, n_sendto, "flags3", 0), (None, jeq, n_sendmsg, "flags2", 0),
-             (None, jeq, n_sendmmsg, "flags3", "allow"),
-             ("flags3", ld, low(3), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),  # fast open carries data past the connect hook
-             ("flags2", ld, low(2), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),
-             ("socket", ld, low(0), 0, 0), (None, jeq, 1, "allow", 0), (None, jeq, 16, "allow", 0),  # AF_UNIX, AF_NETLINK
-             (None, jeq, 2, "inet", 0), (None, jeq, 10, "inet", "eacces"),
-             ("inet", ld, low(1), 0, 0), (None, land, 0xF, 0, 0), (None, jeq, 1, 0, "eacces"),  # SOCK_STREAM
-             (None, ld, low(2), 0, 0), (None, jgt, 6, "eacces", "allow"),  # no MPTCP, SCTP
-             ("kill", ret, 0x80000000, 0, 0), ("eperm", ret, 0x50000 | errno.EPERM, 0, 0),
-             ("eacces", ret, 0x50000 | errno.EACCES, 0, 0), ("allow", ret, 0x7FFF0000, 0, 0)]
+    x32 = [(None, jge, 0x40000000, "eacces", 0)] if platform.machine() == "x86_64" else []  # it has its own call numbers
+    code = [(None, ld, 4, 0, 0), (None, jeq, audit, 0, "kill"), (None, ld, 0, 0, 0), *x32,
+            (None, jge, 425, 0, "calls"), (None, jgt, 427, "calls", "eperm"),  # io_uring_setup, _enter, _register
+            ("calls", jeq, n_socket, "socket", 0), (None, jeq, n_sendto, "flags3", 0), (None, jeq, n_sendmsg, "flags2", 0),
+            (None, jeq, n_sendmmsg, "flags3", "allow"),
+            ("flags3", ld, low(3), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),  # fast open carries data past the connect hook
+            ("flags2", ld, low(2), 0, 0), (None, jset, FASTOPEN, "eacces", "allow"),
+            ("socket", ld, low(0), 0, 0), (None, jeq, socket.AF_UNIX, "allow", 0), (None, jeq, 16, "allow", 0),  # netlink
+            (None, jeq, socket.AF_INET, "inet", 0), (None, jeq, socket.AF_INET6, "inet", "eacces"),
+            ("inet", ld, low(1), 0, 0), (None, land, 0xF, 0, 0), (None, jeq, socket.SOCK_STREAM, 0, "eacces"),
+            (None, ld, low(2), 0, 0), (None, jgt, 6, "eacces", "allow"),  # no MPTCP, SCTP
+            ("kill", ret, 0x80000000, 0, 0), ("eperm", ret, 0x50000 | errno.EPERM, 0, 0),
+            ("eacces", ret, 0x50000 | errno.EACCES, 0, 0), ("allow", ret, 0x7FFF0000, 0, 0)]
     at = {c[0]: i for i, c in enumerate(code) if c[0]}
     hop = lambda i, x: at[x] - i - 1 if isinstance(x, str) else x
     return b"".join(struct.pack("HBBI", op, hop(i, t), hop(i, f), k) for i, (_, op, k, t, f) in enumerate(code)), len(code)
-
 
 def sandbox():
     """Confine this (single) thread and everything it will ever start. Raises OSError; a half-done sandbox only closes more."""
     abi = landlock_abi()
     if abi < 4:
         raise OSError(errno.ENOSYS, "kernel %s has Landlock ABI %d; the sandbox needs 4 (Linux 6.7)" % (platform.release(), abi))
-    if platform.machine() not in ARCH:
-        raise OSError(errno.ENOSYS, "no system call filter for architecture " + platform.machine())
-    if LIBC.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
-        raise OSError(ctypes.get_errno(), "no_new_privs refused")
+    if platform.machine() not in ARCH or LIBC.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
+        raise OSError(errno.ENOSYS, "no_new_privs refused, or no system call filter for architecture " + platform.machine())
     # handled: no files, TCP connect; scoped (ABI 6): abstract sockets and signals stay within this domain, which the engine shares
     attr = struct.pack("QQQ", 0, 2, 3) if abi >= 6 else struct.pack("QQ", 0, 2)
     fd = call(444, ctypes.c_char_p(attr), ctypes.c_size_t(len(attr)), ctypes.c_uint(0))
@@ -112,89 +98,52 @@ def sandbox():
     if LIBC.prctl(22, 2, ctypes.byref(prog), 0, 0):  # PR_SET_SECCOMP, filter
         raise OSError(ctypes.get_errno(), "seccomp filter refused")
 
-
-def judge(error):
-    code = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, (socket.timeout, TimeoutError)) or code == errno.ETIMEDOUT:
-        return "timeout", code
-    if code in (errno.EACCES, errno.EPERM):
-        return "blocked", code
-    return {errno.EINPROGRESS: "open", errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable"}.get(code, "error"), code
-
-
-def attempt(work):
+def tried(work):
+    """(outcome, errno) of one attempt to get out. Only `blocked` is the sandbox itself speaking."""
     try:
         work()
         return "open", None
-    except Exception as error:  # every failure is a fact to report
-        return judge(error)
+    except OSError as e:
+        return {None: "timeout", errno.ETIMEDOUT: "timeout", errno.EACCES: "blocked", errno.EPERM: "blocked", errno.EINPROGRESS: "open",
+                errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable"}.get(e.errno, "error"), e.errno
+    except Exception:
+        return "error", None
 
-
-def dial(host, port, kind=socket.SOCK_STREAM, proto=0, how="connect"):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind, proto) as s:
+def dial(host, port, kind=socket.SOCK_STREAM, proto=0, send=None):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind, proto) as s:
         s.settimeout(2)
-        if how == "connect":
-            s.connect((host, port))
-            if kind == socket.SOCK_DGRAM:
-                s.send(b"\0")
-        elif how == "sendto":
-            s.sendto(b"x", FASTOPEN, (host, port))
-        elif how == "sendmsg":
-            s.sendmsg([b"x"], [], FASTOPEN, (host, port))
-        elif LIBC.sendmmsg(s.fileno(), None, 0, FASTOPEN) < 0:
-            raise OSError(ctypes.get_errno(), "sendmmsg")
-
+        if send:
+            return send(s, (host, port))
+        s.connect((host, port))
+        if kind == socket.SOCK_DGRAM:
+            s.send(b"\0")
 
 def probe_one(target):
     kind, _, rest = target.partition(":")
     host, _, port = rest.rpartition(":") if kind in ("tcp", "udp", "fastopen", "mptcp") else (rest, "", "0")
-    host, port = host.strip("[]"), int(port) if port.isdigit() else 0
-    if kind in ("tcp", "mptcp"):
-        return attempt(lambda: dial(host, port, proto=262 if kind == "mptcp" else 0))
-    if kind == "udp":
-        return attempt(lambda: dial(host, port, socket.SOCK_DGRAM))
-    if kind == "raw":
-        return attempt(lambda: dial(host, 0, socket.SOCK_RAW, 1))
-    if kind == "iouring":
-        return attempt(lambda: call(425, ctypes.c_uint(1), None))
-    if kind == "fastopen":
-        tries = [attempt(lambda how=how: dial(host, port, how=how)) for how in ("sendto", "sendmsg", "sendmmsg")]
-    elif kind == "dns":
-        with open("/etc/resolv.conf") as f:
-            server = (re.findall(r"^nameserver\s+(\S+)", f.read(), re.M) or ["192.0.2.53"])[0]
-        tries = [attempt(lambda: dial(server, 53, socket.SOCK_DGRAM)), attempt(lambda: dial(server, 53))]
-        if attempt(lambda: socket.getaddrinfo(host, 443))[0] == "open":
-            return "open", None
-    else:
-        return "error", errno.EINVAL
-    return next((t for t in tries if t[0] != "blocked"), tries[0])
-
+    at = (host.strip("[]"), int(port) if port.isdigit() else 0)
+    server = ("192.0.2.53", 53)
+    if kind == "dns":
+        with contextlib.suppress(OSError):
+            server = ((re.findall(r"^nameserver\s+(\S+)", pathlib.Path("/etc/resolv.conf").read_text(), re.M) or [server[0]])[0], 53)
+    ways = {"tcp": [lambda: dial(*at)], "mptcp": [lambda: dial(*at, proto=262)], "udp": [lambda: dial(*at, kind=socket.SOCK_DGRAM)],
+            "raw": [lambda: dial(at[0], 0, socket.SOCK_RAW, 1)], "iouring": [lambda: call(425, ctypes.c_uint(1), None)],
+            "fastopen": [lambda: dial(*at, send=lambda s, to: s.sendto(b"x", FASTOPEN, to)),
+                         lambda: dial(*at, send=lambda s, to: s.sendmsg([b"x"], [], FASTOPEN, to)), 
+                         lambda: dial(*at, send=lambda s, _: call(ARCH[platform.machine()][4], s.fileno(), None, 0, ctypes.c_uint(FASTOPEN)))],
+            "dns": [lambda: dial(*server, kind=socket.SOCK_DGRAM), lambda: dial(*server)]}.get(kind, [lambda: [][0]])
+    tries = [tried(way) for way in ways]
+    if kind == "dns" and tried(lambda: socket.getaddrinfo(host or rest, 443))[0] == "open":
+        tries.append(("open", None))
+    outcome, code = next((t for t in tries if t[0] == "open"), next((t for t in tries if t[0] != "blocked"), tries[0]))
+    return {"target": target, "outcome": outcome, **({} if code is None else {"errno": code})}
 
 def probe_main(targets):
-    results = [{"target": t, "outcome": "timeout"} for t in targets[:32]]
-
-    def one(result):
-        outcome, code = attempt(lambda: result.update(zip(("outcome", "errno"), probe_one(result["target"]))))
-        if outcome != "open":
-            result.update(outcome="error", errno=code)
-        if result.get("errno") is None:
-            result.pop("errno", None)
-    threads = [threading.Thread(target=one, args=(r,), daemon=True) for r in results]
-    for t in threads:
-        t.start()
-    end = time.monotonic() + 8
-    for t in threads:
-        t.join(max(0, end - time.monotonic()))
-    print(json.dumps(results), flush=True)
-    os._exit(0)
-
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        print(json.dumps(list(pool.map(probe_one, targets[:32]))), flush=True)
 
 class Refused(Exception):
-    def __init__(self, code, text):
-        super().__init__(text)
-        self.code = code
-
+    """(code, text) of a desired state that is not carried out."""
 
 def command(want, models, sock):
     """argv and environment of the engine, or Refused. Everything in desired.json counts as hostile."""
@@ -216,13 +165,12 @@ def command(want, models, sock):
             raise Refused("ArgumentRefused", "environment variable not allowed: %s" % key[:64])
     return argv, {**os.environ, **{k: str(v) for k, v in env.items()}, **FORCED}
 
-
 class Launcher:
     def __init__(self, control, run, models):
         self.control, self.run_dir, self.models, self.sock = control, run, models, os.path.join(run, "engine.sock")
         self.want, self.seen, self.spec, self.engine, self.tail, self.part = {}, None, None, None, [], b""
         self.next_start, self.back_off, self.kill_at, self.term_at, self.dirty, self.beat = 0.0, 1.0, None, None, True, 0.0
-        self.probe, self.probe_n, self.smi, self.smi_next, self.born = None, None, None, 0.0, time.time()
+        self.jobs, self.probed, self.smi_next, self.born = {}, None, 0.0, time.time()
         self.grace = max(0.0, float(os.environ.get("RESULTITY_GRACE_SECONDS", "60")) - 20)
         self.facts = {"v": 1, "launcherVersion": VERSION, "generation": 0, "phase": "waiting", "model": None, "pid": None, "startedAt": None,
                       "restarts": 0, "exit": None, "reason": None, "probe": None, "gpus": [], "marks": [],
@@ -240,10 +188,9 @@ class Launcher:
         path = os.path.join(self.control, "desired.json")
         try:
             st = os.stat(path)
-            if (st.st_mtime_ns, st.st_ino) == self.seen or st.st_size > 262144:
+            if (st.st_mtime_ns, st.st_ino) == self.seen:
                 return
-            with open(path) as f:
-                want = json.load(f)
+            want = json.loads(pathlib.Path(path).read_text()[:262144])
             if want.get("v") != 1 or not isinstance(want.get("generation"), int):
                 raise ValueError("desired.json is not of version 1")
         except FileNotFoundError:
@@ -252,28 +199,30 @@ class Launcher:
             return self.set(reason={"code": "DesiredUnreadable", "message": str(error)[:200]})
         self.seen, self.want = (st.st_mtime_ns, st.st_ino), want
         self.set(generation=want["generation"], reason=None)
-        spec = [want.get(k) for k in ("action", "model", "args", "env", "restart")]
+        spec = [want.get(k) for k in ("action", "model", "args", "env", "restart", "tier")]
         if spec != self.spec:
             self.spec, self.next_start, self.back_off = spec, 0.0, 1.0
             if self.engine:
                 self.stop_engine()
             elif want.get("action") != "run":
                 self.phase("stopped")
-        if want.get("tier") != "none" and self.facts["sandbox"]["tier"] != "sandbox":
-            self.confine()
+        self.confined()
 
-    def confine(self):
-        try:
-            sandbox()
-            self.set(sandbox={**self.facts["sandbox"], "tier": "sandbox"})
-            self.facts["sandbox"].pop("error", None)
-        except OSError as error:
-            self.set(sandbox={**self.facts["sandbox"], "error": str(error)[:200]})
+    def confined(self):
+        """True when what starts now is as confined as desired. Never done under a live engine: that one would stay outside."""
+        box = self.facts["sandbox"]
+        if self.want.get("tier") != "none" and box["tier"] != "sandbox" and not self.engine:
+            try:
+                sandbox()
+                self.set(sandbox={"tier": "sandbox", "landlockAbi": box["landlockAbi"], "kernel": box["kernel"]})
+            except OSError as error:
+                self.set(sandbox={**box, "error": str(error)[:200]})
+        return self.want.get("tier") == "none" or self.facts["sandbox"]["tier"] == "sandbox"
 
     def start_engine(self):
         try:
-            if self.want.get("tier") != "none" and self.facts["sandbox"]["tier"] != "sandbox":
-                raise Refused("SandboxUnavailable", self.facts["sandbox"].get("error", "sandbox not in place"))
+            if not self.confined():
+                raise Refused("SandboxUnavailable", self.facts["sandbox"]["error"])
             argv, env = command(self.want, self.models, self.sock)
             unlink(self.sock)
             self.tail, self.part = [], b""
@@ -282,12 +231,12 @@ class Launcher:
             self.set(pid=self.engine.pid, startedAt=now(), reason=None, marks=[], model=self.want["model"]["name"])
             self.phase("loading")
         except (Refused, OSError) as error:
-            code = getattr(error, "code", "EngineMissing")
-            self.set(reason={"code": code, "message": str(error)[:240]})
-            self.phase("crashed")
-            self.later()
+            code, text = error.args if isinstance(error, Refused) else ("EngineMissing", str(error))
+            self.set(reason={"code": code, "message": text[:240]})
+            self.crash()
 
-    def later(self):
+    def crash(self):
+        self.phase("crashed")
         self.next_start, self.back_off = time.monotonic() + self.back_off, min(60.0, self.back_off * 2)
 
     def stop_engine(self):
@@ -305,75 +254,58 @@ class Launcher:
             mark = next((name for name, pattern in MARKS if pattern.search(text)), None)
             if mark and self.facts["phase"] in ("loading", "compiling", "capturing"):
                 self.phase(mark)
-
-    def ended(self, code):
-        while self.read_out():
-            pass
-        if self.part:
-            self.pump(b"\n")
-        try:
-            os.killpg(self.engine.pid, signal.SIGKILL)  # workers that outlived it still hold the device
-        except (ProcessLookupError, PermissionError):
-            pass
-        asked, lived = self.kill_at is not None, now() - self.facts["startedAt"]
-        self.engine.stdout.close()
-        self.engine, self.kill_at = None, None
-        self.set(pid=None, exit={"code": code if code >= 0 else None, "signal": -code if code < 0 else None, "lines": self.tail})
-        if asked:
-            self.phase("stopped")
-        else:
-            self.back_off = 1.0 if lived > 60000 else self.back_off
-            self.set(restarts=self.facts["restarts"] + 1)
-            self.phase("crashed")
-            self.later()
-
-    def read_out(self):
-        try:
-            raw = os.read(self.engine.stdout.fileno(), 65536)
-        except BlockingIOError:
-            return False
-        if raw:
-            self.pump(raw)
         return bool(raw)
 
+    def ended(self, code):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.engine.pid, signal.SIGKILL)  # workers that outlived it still hold the device
+        any(not self.read_out() for _ in range(64))
+        self.pump(b"\n")
+        asked, lived = self.kill_at is not None, now() - self.facts["startedAt"]
+        self.engine = self.kill_at = None
+        self.set(pid=None, exit={"code": code if code >= 0 else None, "signal": -code if code < 0 else None, "lines": self.tail})
+        if asked:
+            return self.phase("stopped")
+        self.back_off = 1.0 if lived > 60000 else self.back_off
+        self.set(restarts=self.facts["restarts"] + 1)
+        self.crash()
+
+    def read_out(self):
+        with contextlib.suppress(BlockingIOError):
+            return self.pump(os.read(self.engine.stdout.fileno(), 65536))
+
+    def beside(self, name, argv, due):
+        """Runs a helper as a child, so that it cannot hold up the loop. Its output once it has ended, else None."""
+        if due and name not in self.jobs:
+            self.jobs[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        if name in self.jobs and self.jobs[name].poll() is not None:
+            return self.jobs.pop(name).communicate()[0].decode("utf-8", "replace")
+
     def helpers(self):
-        """The egress probe and nvidia-smi run as children so that neither can hold up the loop."""
-        ask = self.want.get("probe") or {}
-        if self.probe is None and ask.get("n") is not None and ask.get("n") != self.probe_n:
-            self.probe_n = ask["n"]
-            targets = [str(t)[:256] for t in (ask.get("targets") or [])][:32]
-            self.probe = subprocess.Popen([sys.executable, "-I", os.path.abspath(__file__), "--probe", json.dumps(targets)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        if self.probe and self.probe.poll() is not None:
-            try:
-                results = json.loads(self.probe.communicate()[0])
-            except ValueError:
-                results = [{"target": str(t), "outcome": "error"} for t in ask.get("targets") or []]
-            self.set(probe={"n": self.probe_n, "results": results, "tier": self.facts["sandbox"]["tier"], "at": now()})
-            self.probe = None
-        if self.smi is None and time.monotonic() >= self.smi_next and shutil.which("nvidia-smi"):
-            self.smi_next = time.monotonic() + 10
-            self.smi = subprocess.Popen(["nvidia-smi", "--query-gpu=" + GPU, "--format=csv,noheader,nounits"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if self.smi and self.smi.poll() is not None:
-            rows = [[c.strip() for c in line.split(",")] for line in self.smi.communicate()[0].decode().splitlines() if self.smi.returncode == 0]
-            self.set(gpus=[dict(zip(GPU.split(","), row)) for row in rows[:64]])
-            self.smi = None
+        ask, clock = self.want.get("probe") or {}, time.monotonic()
+        targets = [str(t)[:256] for t in (ask.get("targets") or [])][:32]
+        due = ask.get("n") not in (None, self.probed) and "probe" not in self.jobs
+        self.probed = ask["n"] if due else self.probed
+        out = self.beside("probe", [sys.executable, "-I", os.path.abspath(__file__), "--probe", json.dumps(targets)], due)
+        if out is not None:  # nothing printed: nothing proved
+            self.set(probe={"n": self.probed, "results": json.loads(out or "[]"), "tier": self.facts["sandbox"]["tier"], "at": now()})
+        due = clock >= self.smi_next and shutil.which("nvidia-smi")
+        self.smi_next = clock + 10 if due else self.smi_next
+        out = self.beside("smi", ["nvidia-smi", "--query-gpu=" + GPU, "--format=csv,noheader,nounits"], due)
+        if out is not None:
+            rows = [[c.strip() for c in line.split(",")] for line in out.splitlines()[:64]]
+            self.set(gpus=[dict(zip(GPU.split(","), row)) for row in rows if len(row) == GPU.count(",") + 1])
 
     def reap(self):
         """As process 1 the launcher inherits orphans; ours are left to Popen."""
-        mine = [p.pid for p in (self.engine, self.probe, self.smi) if p]
-        try:
-            got = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            while got and got.si_pid not in mine:
+        mine = [p.pid for p in (self.engine, *self.jobs.values()) if p]
+        with contextlib.suppress(ChildProcessError):
+            while (got := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and got.si_pid not in mine:
                 os.waitpid(got.si_pid, 0)
-                got = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            pass
 
     def drained(self):
-        try:  # a file older than this launcher belongs to an earlier life of the container
+        with contextlib.suppress(FileNotFoundError):  # one older than this launcher belongs to an earlier life of the container
             return os.stat(os.path.join(self.control, "drained")).st_mtime >= self.born - 1
-        except FileNotFoundError:
-            return False
 
     def step(self):
         clock = time.monotonic()
@@ -383,7 +315,7 @@ class Launcher:
         code = self.engine.poll() if self.engine else None
         if code is not None:
             self.ended(code)
-        if self.kill_at is not None and clock >= self.kill_at:
+        if self.engine and self.kill_at is not None and clock >= self.kill_at:
             os.killpg(self.engine.pid, signal.SIGKILL)
         if self.term_at is not None:
             if self.facts["phase"] != "draining":
@@ -400,16 +332,13 @@ class Launcher:
 
     def loop(self):
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "term_at", self.term_at or time.monotonic()))
-        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
-        for name in ("engine.sock", "terminating"):
-            unlink(os.path.join(self.run_dir, name))
+        unlink(self.sock)
+        unlink(os.path.join(self.run_dir, "terminating"))
         while self.term_at is None or self.engine or self.facts["phase"] != "draining":
             self.step()
-            fds = [self.engine.stdout.fileno()] if self.engine else []
-            if select.select(fds, [], [], 0.25)[0] and not self.read_out():
+            if select.select([self.engine.stdout] if self.engine else [], [], [], 0.25)[0] and not self.read_out():
                 time.sleep(0.1)  # the engine closed its output and is about to exit
         return 0
-
 
 if __name__ == "__main__":
     os.umask(0o007)  # the agent is another user of the same group
