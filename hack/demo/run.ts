@@ -10,15 +10,12 @@ import {
 } from '../images/index.ts';
 import { defaultStateDir, execOk, formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
 import { type Answer, NetworkApi } from './ask.ts';
+import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
 import { showCluster, showNext } from './show.ts';
 import { type DemoModel, draftSnapshot, QUESTION } from './snapshot.ts';
 import type { Target } from './target.ts';
 import { waitForNode } from './wait.ts';
 
-export const SYSTEM_NAMESPACE = 'resultity-system';
-export const NODE_NAMESPACE = 'resultity-demo';
-export const NETWORK_HOST = `resultity-network.${SYSTEM_NAMESPACE}.svc`;
-export const NETWORK_PORT = 8443;
 export type Runtime = 'vllm' | 'sim';
 
 /** What differs between the real engine and its stand-in. */

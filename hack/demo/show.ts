@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Progress } from '../lib/index.ts';
-import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE } from './run.ts';
+import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE } from './names.ts';
 import type { Target } from './target.ts';
 
 const INTERESTING =

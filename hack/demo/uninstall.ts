@@ -1,5 +1,5 @@
 import type { Progress } from '../lib/index.ts';
-import { NODE_NAMESPACE, SYSTEM_NAMESPACE } from './run.ts';
+import { NODE_NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
 import type { Target } from './target.ts';
 
 /** Removes what the demo made on a cluster that goes on living: nodes first, so that they drain under their operator. */
