@@ -51,6 +51,9 @@ export class Election {
   readonly #retryMs: number;
   /** Until when we hold it, by the monotonic clock. */
   #heldUntil = Number.NEGATIVE_INFINITY;
+  /** Given up on purpose: a renewal still on its way must not take it back. */
+  #givenUp = false;
+  #trying: Promise<boolean> | undefined;
   #observed: { version: string; at: number; lease: Lease } | undefined;
 
   constructor(options: ElectionOptions) {
@@ -62,7 +65,7 @@ export class Election {
 
   /** Computed at the moment of asking: a process that was stopped for a minute wakes up as no leader. */
   leads(): boolean {
-    return this.#o.clock.monotonic() < this.#heldUntil;
+    return !this.#givenUp && this.#o.clock.monotonic() < this.#heldUntil;
   }
 
   /** Who holds it, as far as seen. */
@@ -72,6 +75,7 @@ export class Election {
 
   /** Waits in standby until the lease is ours. Resolves false when `signal` ends first. Never throws. */
   async acquire(signal: AbortSignal): Promise<boolean> {
+    this.#givenUp = false;
     this.#o.metrics?.leader.set({ name: this.#o.name }, 0);
     let said = '';
     while (!signal.aborted) {
@@ -91,15 +95,15 @@ export class Election {
 
   /** Renews until `signal` ends or the lease is lost; resolves 'stopped' or 'lost'. By 'lost', `leads()` is false already. */
   async hold(signal: AbortSignal): Promise<'stopped' | 'lost'> {
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#givenUp) {
       await pause(
         this.#o.clock,
         Math.min(this.#retryMs, Math.max(1, this.#heldUntil - this.#o.clock.monotonic())),
         signal,
       );
-      if (signal.aborted) break;
+      if (signal.aborted || this.#givenUp) break;
       const renewed = this.leads() && (await this.#try(signal));
-      if (!renewed && !signal.aborted && !this.leads()) {
+      if (!renewed && !signal.aborted && !this.#givenUp && !this.leads()) {
         this.#o.metrics?.leader.set({ name: this.#o.name }, 0);
         this.#o.log.error({ lease: this.#o.name, holder: this.holder() }, 'lease lost');
         return 'lost';
@@ -110,11 +114,13 @@ export class Election {
 
   /** Gives the lease up, so that a standby need not wait. Call it when nothing writes any more. Never throws. */
   async release(): Promise<void> {
-    const held = this.#observed?.lease;
     const ours = this.leads();
+    this.#givenUp = true;
+    await this.#trying?.catch(() => false);
+    const held = this.#observed?.lease;
     this.#heldUntil = Number.NEGATIVE_INFINITY;
     this.#o.metrics?.leader.set({ name: this.#o.name }, 0);
-    if (!held || !ours) return;
+    if (!ours || held?.spec?.holderIdentity !== this.#o.identity) return;
     try {
       await this.#o.client.update(
         leases,
@@ -126,8 +132,17 @@ export class Election {
     }
   }
 
-  /** One attempt to take or renew. */
+  /** One attempt to take or renew, one at a time. */
   async #try(signal: AbortSignal): Promise<boolean> {
+    this.#trying = this.#attempt(signal);
+    try {
+      return await this.#trying;
+    } finally {
+      this.#trying = undefined;
+    }
+  }
+
+  async #attempt(signal: AbortSignal): Promise<boolean> {
     const { client, clock, identity, namespace, name } = this.#o;
     // A renewal may take no longer than what is left of our time.
     const limit = deadline(
