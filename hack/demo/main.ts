@@ -6,10 +6,9 @@
  *   -- --context NAME --registry HOST   on a cluster that exists
  */
 import { parseArgs } from 'node:util';
-import { clusterDown } from '../cluster/index.ts';
 import { formatElapsed, requireRoot, terminalProgress } from '../lib/index.ts';
 import { runDemo } from './run.ts';
-import { CLUSTER, otherCluster, ownCluster } from './target.ts';
+import { downOwnCluster, otherCluster, ownCluster } from './target.ts';
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +39,7 @@ const started = performance.now();
 try {
   if (values.context === undefined) requireRoot('a cluster of its own');
   if (values.down && values.context === undefined) {
-    await clusterDown({ name: CLUSTER, progress });
+    await downOwnCluster(progress);
   } else {
     const target = values.context
       ? await otherCluster(values.context, values.registry ?? '')

@@ -8,7 +8,7 @@ import {
   ensureStandinModel,
   type PushedImage,
 } from '../images/index.ts';
-import { defaultStateDir, execOk, formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
+import { execOk, formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
 import { type Answer, NetworkApi } from './ask.ts';
 import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
 import { showCluster, showNext } from './show.ts';
@@ -42,8 +42,8 @@ const RUNTIMES = {
   },
 } as const;
 
-/** Files of the private network: keys, certificates, publications. Made anew with each new cluster. */
-export const networkDir = (): string => join(defaultStateDir('demo-network'), 'network');
+/** Keys, certificates and publications of the private network. Made anew with each new cluster. */
+export const networkDir = (target: Target): string => join(target.dir, 'network');
 
 const cli = (program: 'network' | 'cli', args: readonly string[]): Promise<string> =>
   execOk([process.execPath, join(repoRoot, 'src', program, 'main.ts'), ...args]);
@@ -96,7 +96,7 @@ spec:
 
 /** Keys, root and certificates of a private network, unless they stand from a demo that was kept. */
 const initNetwork = async (target: Target): Promise<string> => {
-  const dir = networkDir();
+  const dir = networkDir(target);
   if (!target.found) rmSync(dir, { recursive: true, force: true });
   if (existsSync(join(dir, 'roots/1.json'))) return dir;
   mkdirSync(join(dir, '..'), { recursive: true });
@@ -111,9 +111,9 @@ const initNetwork = async (target: Target): Promise<string> => {
 };
 
 /** Copies the model into the folder that the network serves: a folder of the demo's own, so that tests may tamper with it. */
-const serveModel = async (runtime: Runtime, progress: Progress): Promise<string> => {
+const serveModel = async (target: Target, runtime: Runtime, progress: Progress): Promise<string> => {
   const source = runtime === 'vllm' ? await ensureModel(progress) : ensureStandinModel();
-  const served = join(networkDir(), '..', 'models');
+  const served = join(target.dir, 'models');
   const folder = join(served, RUNTIMES[runtime].folder);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(served, { recursive: true });
@@ -166,7 +166,7 @@ const publish = async (dir: string, runtime: Runtime, images: DemoImages, port: 
   ]);
 };
 
-const applyManifests = async (target: Target): Promise<void> => {
+export const applyManifests = async (target: Target): Promise<void> => {
   for (const file of ['network.yaml', 'node.yaml']) {
     const text = readFileSync(join(repoRoot, 'hack/demo', file), 'utf8').replace(
       '127.0.0.1:5000',
@@ -221,33 +221,65 @@ const askAndVerify = async (
   }
 };
 
-/** The whole demo on a target. Throws, with what stands in the way, when any part of it is not as it should be. */
-export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, progress: Progress): Promise<void> => {
+/** What `install` left running: a private network with a published snapshot, and the operator. */
+export interface Installed {
+  readonly dir: string;
+  readonly images: DemoImages;
+  /** Local port of the network service. */
+  readonly port: number;
+  /** Of the published model. */
+  readonly model: string;
+  readonly expect: string;
+  openApi(): Promise<NetworkApi>;
+  close(): void;
+}
+
+/** Everything up to, but without, the user's manifests: images, network, chart, publication. */
+export const install = async (target: Target, runtime: Runtime, progress: Progress): Promise<Installed> => {
   const spec = RUNTIMES[runtime];
   const images = await buildImages(target, runtime, progress);
   const dir = await progress.step('private network: keys, root, certificates', () => initNetwork(target));
-  const served = await serveModel(runtime, progress);
+  const served = await serveModel(target, runtime, progress);
   await progress.step('chart installed with Helm', () => installChart(target, images, dir, served));
   const forward = await target.forward(SYSTEM_NAMESPACE, 'resultity-network', NETWORK_PORT);
+  await progress.step('snapshot signed and published', () => publish(dir, runtime, images, forward.port));
+  return {
+    dir,
+    images,
+    port: forward.port,
+    model: `${spec.name}:${spec.version}`,
+    expect: spec.expect,
+    openApi: () =>
+      NetworkApi.open(
+        `https://127.0.0.1:${forward.port}`,
+        join(dir, 'tls/ca.crt'),
+        readFileSync(join(dir, 'api-key'), 'utf8').trim(),
+      ),
+    close: forward.close,
+  };
+};
+
+/** The whole demo on a target. Throws, with what stands in the way, when any part of it is not as it should be. */
+export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, progress: Progress): Promise<void> => {
+  let installed: Installed | undefined;
   try {
-    await progress.step('snapshot signed and published', () => publish(dir, runtime, images, forward.port));
+    installed = await install(target, runtime, progress);
     await applyManifests(target);
     progress.line('applied hack/demo/network.yaml and hack/demo/node.yaml');
-    await waitForNode(target, NODE_NAMESPACE, 'demo-0', spec.readyMs, progress);
-    const apiKey = readFileSync(join(dir, 'api-key'), 'utf8').trim();
-    const api = await NetworkApi.open(`https://127.0.0.1:${forward.port}`, join(dir, 'tls/ca.crt'), apiKey);
+    await waitForNode(target, NODE_NAMESPACE, 'demo-0', RUNTIMES[runtime].readyMs, progress);
+    const api = await installed.openApi();
     try {
-      await askAndVerify(api, dir, `${spec.name}:${spec.version}`, spec.expect, progress);
+      await askAndVerify(api, installed.dir, installed.model, installed.expect, progress);
     } finally {
       await api.close();
     }
     await showCluster(target, progress);
-    showNext(target, dir, `${spec.name}:${spec.version}`, leave, progress);
+    showNext(target, installed.dir, installed.model, leave, progress);
   } catch (error) {
     await explainFailure(target, progress);
     throw error;
   } finally {
-    forward.close();
+    installed?.close();
   }
 };
 

@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
 import { type Cluster, clusterDown, clusterUp, ensurePrograms, findCluster, programPath } from '../cluster/index.ts';
 import type { RegistryTarget } from '../images/registry.ts';
-import { exec, execOk, type Progress } from '../lib/index.ts';
+import { defaultStateDir, exec, execOk, type Progress } from '../lib/index.ts';
 
 /** Where the demo runs: a cluster of its own, or one that exists. */
 export interface Target {
+  /** Folder of the demo's own files: keys, certificates, model files, receipts. Removed by `down`. */
+  readonly dir: string;
   readonly cluster?: Cluster;
   /** True when the cluster ran before this demo. */
   readonly found: boolean;
@@ -23,21 +26,30 @@ export interface Target {
 export const CLUSTER = 'demo';
 
 /** A real Kubernetes of our own; needs root and Debian. */
-export const ownCluster = async (progress: Progress): Promise<Target> => {
-  const found = findCluster({ name: CLUSTER }) !== undefined;
+export const ownCluster = async (progress: Progress, name = CLUSTER): Promise<Target> => {
+  const found = findCluster({ name }) !== undefined;
   await ensurePrograms(['kubectl', 'helm'], progress);
-  const cluster = await clusterUp({ name: CLUSTER, gpus: 1, progress });
+  const cluster = await clusterUp({ name, gpus: 1, progress });
   const kube = ['--kubeconfig', cluster.kubeconfig];
   return target({
+    dir: filesDir(name),
     found,
     cluster,
     registry: cluster.registry,
     kubectl: [programPath('kubectl'), ...kube],
     helm: [programPath('helm'), ...kube],
     kubectlCommand: `kubectl ${kube.join(' ')}`,
-    down: () => clusterDown({ name: CLUSTER, progress }),
+    down: () => downOwnCluster(progress, name),
   });
 };
+
+/** Stops a cluster of ours and removes the demo's files. Twice is fine. */
+export const downOwnCluster = async (progress: Progress, name = CLUSTER): Promise<void> => {
+  await clusterDown({ name, progress });
+  rmSync(filesDir(name), { recursive: true, force: true });
+};
+
+const filesDir = (name: string): string => defaultStateDir(`${name}-files`);
 
 /** A cluster that exists, by its kubeconfig context, with a registry that it pulls from. */
 export const otherCluster = async (context: string, registry: string): Promise<Target> => {
@@ -45,8 +57,10 @@ export const otherCluster = async (context: string, registry: string): Promise<T
     if ((await exec([program, program === 'helm' ? 'version' : 'options']).catch(() => ({ code: 1 }))).code !== 0)
       throw new Error(`--context needs ${program} on the PATH`);
   const local = /^(localhost|127\.)/.test(registry);
+  const dir = filesDir(`context-${context.replace(/[^A-Za-z0-9-]/g, '-')}`);
   return target({
-    found: false,
+    dir,
+    found: existsSync(dir),
     registry: { url: `${local ? 'http' : 'https'}://${registry}`, pull: registry },
     kubectl: ['kubectl', '--context', context],
     helm: ['helm', '--kube-context', context],
@@ -56,6 +70,7 @@ export const otherCluster = async (context: string, registry: string): Promise<T
 };
 
 const target = (parts: {
+  dir: string;
   found: boolean;
   cluster?: Cluster;
   registry: RegistryTarget;
@@ -64,6 +79,7 @@ const target = (parts: {
   kubectlCommand: string;
   down: () => Promise<void>;
 }): Target => ({
+  dir: parts.dir,
   found: parts.found,
   ...(parts.cluster && { cluster: parts.cluster }),
   registry: parts.registry,
