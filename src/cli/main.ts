@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+import { text } from 'node:stream/consumers';
+import manifest from '../../package.json' with { type: 'json' };
+import { buildProgram, type Io, runCommand } from './index.ts';
+
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+
+const io: Io = {
+  out: (line) => void process.stdout.write(`${line}\n`),
+  err: (line) => void process.stderr.write(`${line}\n`),
+  stdin: () => text(process.stdin),
+  color: process.stdout.isTTY === true && !process.env.NO_COLOR,
+  now: () => Date.now(),
+  signal: stop.signal,
+};
+
+process.exitCode = await runCommand(buildProgram(io, manifest.version), process.argv.slice(2), io);
