@@ -4,6 +4,9 @@ import type { Kind } from '../protocol/codes.ts';
 import { type EngineMetrics, parseMetrics } from './engine-metrics.ts';
 import { type RunOptions, type RunResult, runOnce } from './engine-run.ts';
 
+/** The job kinds of the protocol are the engine's calls. */
+export type EngineKind = Kind;
+
 /** What a health call can say. `refused` is the engine before it listens (loading, or gone), not a verdict. */
 export type Health =
   | { readonly state: 'up' }

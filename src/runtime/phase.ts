@@ -32,7 +32,7 @@ export interface RuntimeView {
 export const LAUNCHER_SILENT_MS = 15_000;
 
 const KV_TOO_SMALL =
-  /(?:estimated maximum model length is|max(?:imum)? (?:sequence|model) length[^0-9]{0,40}(?:is|to)|maximum number of tokens that can be stored in KV cache \() ?([0-9]+)/i;
+  /(?:estimated maximum model length is|max(?:imum)? (?:sequence|model) length[^0-9]{0,40}(?:is|to)|maximum number of tokens that can be stored in KV cache \() ?([0-9][0-9,]*)/i;
 const CAUSES: readonly { readonly reason: RuntimeReason; readonly pattern: RegExp; readonly say: string }[] = [
   {
     reason: 'KVCacheTooSmall',
@@ -79,7 +79,7 @@ export const exitCause = (exit: NonNullable<LauncherFacts['exit']>): RuntimeView
           message: `the engine ended with ${how}; see the runtime container's log`,
         };
   }
-  const fits = cause.reason === 'KVCacheTooSmall' ? KV_TOO_SMALL.exec(text)?.[1] : undefined;
+  const fits = cause.reason === 'KVCacheTooSmall' ? KV_TOO_SMALL.exec(text)?.[1]?.replaceAll(',', '') : undefined;
   const hint = fits ? `; max-model-len ${fits} would fit` : '';
   return { phase: 'crashed', reason: cause.reason, message: `${cause.say} (${how})${hint}` };
 };
