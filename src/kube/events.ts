@@ -184,5 +184,5 @@ const bounded = (note: string): string => {
   if (Buffer.byteLength(note) <= 1024) return note;
   let cut = note.slice(0, 1000);
   while (Buffer.byteLength(cut) > 1020) cut = cut.slice(0, -20);
-  return `${cut}…`;
+  return `${cut.toWellFormed()}…`;
 };

@@ -28,6 +28,8 @@ export interface Connection {
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** The kubelet renews a token at 80 % of its life; reading the file each minute is early enough (client-go does the same). */
 const TOKEN_CACHE_MS = 60_000;
+/** The client library reads files each time it is asked, and asks exec plug-ins when their token has expired. */
+const HEADER_CACHE_MS = 10_000;
 
 export interface ConnectionSource {
   /** The environment, given by main: KUBERNETES_SERVICE_HOST and _PORT, KUBECONFIG, HOME. */
@@ -78,7 +80,7 @@ const inCluster = async ({ env, clock, accountFolder = ACCOUNT }: ConnectionSour
 };
 
 /** The heavy client library is loaded here only: it knows every way a kubeconfig can say who one is. */
-const fromKubeconfig = async ({ kubeconfig, context, env }: ConnectionSource): Promise<Connection> => {
+const fromKubeconfig = async ({ kubeconfig, context, env, clock }: ConnectionSource): Promise<Connection> => {
   const { KubeConfig } = await import('@kubernetes/client-node');
   const load = (): InstanceType<typeof KubeConfig> => {
     const config = new KubeConfig();
@@ -101,6 +103,7 @@ const fromKubeconfig = async ({ kubeconfig, context, env }: ConnectionSource): P
     return config;
   };
   let config = load();
+  let said: { at: number; value: Secret | undefined } | undefined;
   const cluster = config.getCurrentCluster();
   if (!cluster)
     throw new KubeError('kube_config', `the kubeconfig has no cluster for context ${config.getCurrentContext()}`);
@@ -123,11 +126,13 @@ const fromKubeconfig = async ({ kubeconfig, context, env }: ConnectionSource): P
       };
     },
     authorization: async (fresh) => {
+      const now = clock.monotonic();
       if (fresh) config = load();
+      else if (said && now - said.at < HEADER_CACHE_MS) return said.value;
       const o = await options();
-      if (o.auth) return new Secret(`Basic ${Buffer.from(o.auth).toString('base64')}`);
-      const header = o.headers?.Authorization;
-      return header === undefined ? undefined : new Secret(String(header));
+      const header = o.auth ? `Basic ${Buffer.from(o.auth).toString('base64')}` : o.headers?.Authorization;
+      said = { at: now, value: header === undefined ? undefined : new Secret(String(header)) };
+      return said.value;
     },
   };
 };

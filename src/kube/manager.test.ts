@@ -29,7 +29,7 @@ describe('Manager', () => {
   let user: KubeClient;
   const opened: KubeClient[] = [];
   const connect = (): KubeClient => {
-    const client = new KubeClient({ connection: double.connection });
+    const client = new KubeClient({ connection: double.connection, clock });
     opened.push(client);
     return client;
   };
