@@ -101,6 +101,8 @@ const reasonNames = [
   'FencingWait',
   'ImagePullError',
   'ImageNotAllowed',
+  'NoRuntimeImage',
+  'TemplateOutdated',
   'ContainerCrashLoopBackOff',
   'ContainerOOMKilled',
   // agent
@@ -177,6 +179,8 @@ const reasonNames = [
   'BrakeOff',
   // events
   'CreatedPod',
+  'DeletedPod',
+  'IdentityCreated',
   'FailedToCreatePod',
   'DrainStarted',
   'DrainCompleted',

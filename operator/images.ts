@@ -1,0 +1,69 @@
+import type { ImageMirror } from '../src/api/index.ts';
+
+const IMAGE =
+  /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)(?::[\w][\w.-]{0,127})?@(sha256:[0-9a-f]{64})$/;
+
+export type ImageVerdict =
+  | { readonly ok: true /** What the pod pulls, mirrors applied. */; readonly image: string; readonly digest: string }
+  | { readonly ok: false; readonly message: string };
+
+/**
+ * Whether an image of a signed snapshot may run: by digest, inside an allowed repository (itself, or a path below it).
+ * The listed name is judged, then mirrors replace its repository; the digest stays. Pure.
+ */
+export const resolveImage = (
+  what: string,
+  image: string,
+  allowed: readonly string[],
+  mirrors: readonly ImageMirror[] = [],
+): ImageVerdict => {
+  const match = IMAGE.exec(image);
+  const [, repository = '', digest = ''] = match ?? [];
+  if (!match)
+    return {
+      ok: false,
+      message: `the ${what} image ${image.slice(0, 120)} is not given by digest (repository@sha256:…)`,
+    };
+  if (!allowed.some((prefix) => within(repository, prefix))) {
+    const list = allowed.length === 0 ? 'none is allowed' : `allowed are ${allowed.slice(0, 4).join(', ')}`;
+    return {
+      ok: false,
+      message: `the ${what} image's repository ${repository} is not allowed; ${list}; add it to images.allowedRepositories`,
+    };
+  }
+  const mirror = mirrors.find((m) => within(repository, m.from));
+  const pulled = mirror === undefined ? repository : mirror.to + repository.slice(mirror.from.length);
+  return { ok: true, image: `${pulled}@${digest}`, digest };
+};
+
+const within = (repository: string, prefix: string): boolean =>
+  repository === prefix || repository.startsWith(`${prefix}/`);
+
+export type Accelerator = 'nvidia' | 'amd' | 'cpu';
+
+export const acceleratorOf = (
+  gpu: { readonly accelerator?: Accelerator; readonly resourceName?: string } | undefined,
+): Accelerator => gpu?.accelerator ?? (gpu?.resourceName?.startsWith('amd.com/') ? 'amd' : 'nvidia');
+
+/** The newest runtime of the snapshot for an accelerator that is at least `minVersion`. */
+export const chooseRuntime = <
+  R extends { readonly engine: string; readonly version: string; readonly accelerator: string },
+>(
+  runtimes: readonly R[],
+  accelerator: Accelerator,
+  minVersion = '0',
+): R | undefined =>
+  runtimes
+    .filter((r) => r.accelerator === accelerator && compareVersions(r.version, minVersion) >= 0)
+    .toSorted((a, b) => compareVersions(b.version, a.version))[0];
+
+/** Compares dotted numbers; what comes after the numbers is ignored. */
+export const compareVersions = (a: string, b: string): number => {
+  const parts = (v: string): number[] => (/^\d+(\.\d+)*/.exec(v)?.[0] ?? '0').split('.').map(Number);
+  const [x, y] = [parts(a), parts(b)];
+  for (let i = 0; i < Math.max(x.length, y.length); i++) {
+    const difference = (x[i] ?? 0) - (y[i] ?? 0);
+    if (difference !== 0) return Math.sign(difference);
+  }
+  return 0;
+};

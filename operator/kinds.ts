@@ -1,0 +1,40 @@
+import {
+  type ApprovedModel,
+  type ResultityFleet,
+  type ResultityNetwork,
+  type ResultityNode,
+  resources,
+} from '../src/api/index.ts';
+import { type KubeObject, type ResourceType, resource } from '../src/kube/index.ts';
+import type { ConfigMap, KubernetesNode, Pod, RoleBinding, SecretObject, VolumeClaim } from './pod-types.ts';
+
+/** Every kind that the operator reads or writes; what it may do with each stands in rbac.ts. */
+export const KIND = {
+  node: resource<ResultityNode>(resources.ResultityNode),
+  model: resource<ApprovedModel>(resources.ApprovedModel),
+  network: resource<ResultityNetwork>(resources.ResultityNetwork),
+  fleet: resource<ResultityFleet>(resources.ResultityFleet),
+  pod: resource<Pod>({ group: '', version: 'v1', plural: 'pods', kind: 'Pod' }),
+  kubernetesNode: resource<KubernetesNode>({
+    group: '',
+    version: 'v1',
+    plural: 'nodes',
+    kind: 'Node',
+    namespaced: false,
+  }),
+  configMap: resource<ConfigMap>({ group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }),
+  secret: resource<SecretObject>({ group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }),
+  claim: resource<VolumeClaim>({
+    group: '',
+    version: 'v1',
+    plural: 'persistentvolumeclaims',
+    kind: 'PersistentVolumeClaim',
+  }),
+  serviceAccount: resource<KubeObject>({ group: '', version: 'v1', plural: 'serviceaccounts', kind: 'ServiceAccount' }),
+  roleBinding: resource<RoleBinding>({
+    group: 'rbac.authorization.k8s.io',
+    version: 'v1',
+    plural: 'rolebindings',
+    kind: 'RoleBinding',
+  }),
+} as const satisfies Record<string, ResourceType>;

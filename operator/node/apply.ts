@@ -1,0 +1,249 @@
+import { ANNOTATION, FIELD_MANAGER, FINALIZER } from '../../src/api/contract.ts';
+import type { ResultityNode } from '../../src/api/index.ts';
+import {
+  ApiError,
+  type EventRecorder,
+  isAlreadyExists,
+  isConflict,
+  isNotFound,
+  type KubeClient,
+  type ReconcileContext,
+  type Store,
+} from '../../src/kube/index.ts';
+import { assertNever, type Clock, type Secret } from '../../src/lib/index.ts';
+import { createSigner, generatePrivateKey } from '../../src/protocol/index.ts';
+import { KIND } from '../kinds.ts';
+import { podName } from '../names.ts';
+import type { Pod } from '../pod-types.ts';
+import { type Decision, incarnation, type StatusIntent, type Step } from './decide.ts';
+import { eventsOf } from './events.ts';
+import type { NodeFacts } from './facts.ts';
+import { applyAgentAccount, createClaims, keySecret } from './ground.ts';
+import { isWritten, ownStatus } from './status.ts';
+
+export interface NodeApplyOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly recorder: EventRecorder;
+  readonly nodes: Store<ResultityNode>;
+  readonly pods: Store<Pod>;
+  readonly agentClusterRole: string;
+  /** By key of the node: what the API server said to the last pod. Kept here, read by gather. */
+  readonly refusals: Map<string, string>;
+  readonly newKey?: () => Secret;
+}
+
+/** The account is applied again after this, or when a pod is refused. */
+const ACCOUNT_MS = 600_000;
+
+/** Does what was decided, step by step. The first failure ends the turn; everything done so far may be done again. */
+export class NodeApply {
+  readonly #o: NodeApplyOptions;
+  /** Namespaces whose agent account stands, and until when that is taken for true. */
+  readonly #accounts = new Map<string, number>();
+
+  constructor(options: NodeApplyOptions) {
+    this.#o = options;
+  }
+
+  /** True when the turn should be repeated at once: something was done that the rest depends on. */
+  async run(facts: NodeFacts, decision: Decision, context: ReconcileContext): Promise<boolean> {
+    let node = facts.node;
+    let intent = decision.status;
+    for (const step of decision.steps) {
+      switch (step.do) {
+        case 'addFinalizer':
+          node = await this.#finalizers(node, [...(node.metadata.finalizers ?? []), FINALIZER.node], context);
+          break;
+        case 'removeFinalizer':
+          await this.#finalizers(
+            node,
+            (node.metadata.finalizers ?? []).filter((f) => f !== FINALIZER.node),
+            context,
+          );
+          return false;
+        case 'makeIdentity':
+          await this.#makeIdentity(node, intent, context);
+          return true;
+        case 'makeGround':
+          await this.#makeGround(node, context);
+          break;
+        case 'createPod': {
+          const pod = await this.#createPod(node, step.pod, context);
+          if (pod === undefined) return false;
+          intent = {
+            ...intent,
+            pod: { name: pod.metadata?.name ?? '', uid: pod.metadata?.uid ?? '', incarnation: incarnation(node, pod) },
+          };
+          break;
+        }
+        case 'writeStatus':
+          await this.#writeStatus(node, intent, context);
+          break;
+        case 'markPod':
+          await this.#markPod(node, step, context);
+          break;
+        case 'deletePod':
+          await this.#deletePod(node, step, context);
+          break;
+        default:
+          assertNever(step);
+      }
+    }
+    return false;
+  }
+
+  /** With the version that was read: a stale object gives 409 and the next turn sees the newer one. */
+  async #finalizers(
+    node: ResultityNode,
+    finalizers: string[],
+    { wrote, signal }: ReconcileContext,
+  ): Promise<ResultityNode> {
+    const { name = '', namespace, uid, resourceVersion } = node.metadata;
+    try {
+      const written = await this.#o.client.patchMerge(
+        KIND.node,
+        { name, namespace },
+        { metadata: { uid, resourceVersion, finalizers } },
+        { signal },
+      );
+      wrote(this.#o.nodes, written);
+      return written;
+    } catch (error) {
+      if (isNotFound(error) && finalizers.length === 0) return node;
+      throw error;
+    }
+  }
+
+  /** The address first, then the Secret: a crash in between leaves an address whose key was never used, and a new one is made. */
+  async #makeIdentity(node: ResultityNode, intent: StatusIntent, context: ReconcileContext): Promise<void> {
+    const key = (this.#o.newKey ?? generatePrivateKey)();
+    const nodeId = createSigner(key).address;
+    await this.#writeStatus(node, { ...intent, nodeId }, context);
+    await this.#o.client.create(KIND.secret, keySecret(node, nodeId, key), { signal: context.signal });
+    this.#o.recorder.record(KIND.node, node, {
+      type: 'Normal',
+      reason: 'IdentityCreated',
+      note: `made the key of ${nodeId}${node.spec.identity.retain ? '; its Secret stays when this object is deleted' : ''}`,
+    });
+    context.log.info({ nodeId }, 'identity created');
+  }
+
+  async #makeGround(node: ResultityNode, { signal }: ReconcileContext): Promise<void> {
+    const namespace = node.metadata.namespace ?? '';
+    const now = this.#o.clock.monotonic();
+    if ((this.#accounts.get(namespace) ?? Number.NEGATIVE_INFINITY) <= now) {
+      await applyAgentAccount(this.#o.client, namespace, this.#o.agentClusterRole, signal);
+      this.#accounts.set(namespace, now + ACCOUNT_MS);
+    }
+    await createClaims(this.#o.client, node, signal);
+  }
+
+  /** undefined: it exists already, and the cache will show it. A refusal is remembered for the status, and thrown. */
+  async #createPod(
+    node: ResultityNode,
+    pod: Pod,
+    { key, wrote, signal, log }: ReconcileContext,
+  ): Promise<Pod | undefined> {
+    try {
+      const made = await this.#o.client.create(KIND.pod, pod, { signal });
+      wrote(this.#o.pods, made);
+      this.#o.refusals.delete(key);
+      this.#o.recorder.record(KIND.node, node, {
+        type: 'Normal',
+        reason: 'CreatedPod',
+        note: 'made the pod: agent and runtime',
+      });
+      log.info({ pod: made.metadata?.name, uid: made.metadata?.uid }, 'pod created');
+      return made;
+    } catch (error) {
+      if (isAlreadyExists(error)) return undefined;
+      this.#accounts.delete(node.metadata.namespace ?? '');
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500) {
+        const said = error.message.replace(/^[^:]*: \d+ /, '').slice(0, 200);
+        this.#o.refusals.set(key, said);
+        this.#o.recorder.record(KIND.node, node, { type: 'Warning', reason: 'FailedToCreatePod', note: said });
+      }
+      throw error;
+    }
+  }
+
+  async #writeStatus(node: ResultityNode, intent: StatusIntent, { wrote, signal }: ReconcileContext): Promise<void> {
+    const status = ownStatus(node, intent, this.#o.clock.now());
+    if (isWritten(node, status)) return;
+    const { name, namespace, uid } = node.metadata;
+    const written = await this.#o.client.applyStatus(
+      KIND.node,
+      // The uid makes it fail for another object of the same name, which must not inherit this identity.
+      {
+        metadata: {
+          ...(name === undefined ? {} : { name }),
+          ...(namespace === undefined ? {} : { namespace }),
+          ...(uid === undefined ? {} : { uid }),
+        },
+        status,
+      } as ResultityNode,
+      { fieldManager: FIELD_MANAGER.operatorStatus, signal },
+    );
+    wrote(this.#o.nodes, written);
+    for (const event of eventsOf(node, status)) this.#o.recorder.record(KIND.node, node, event);
+  }
+
+  async #markPod(
+    node: ResultityNode,
+    step: Extract<Step, { do: 'markPod' }>,
+    { wrote, signal }: ReconcileContext,
+  ): Promise<void> {
+    const pod = this.#ref(node);
+    try {
+      const written = await this.#o.client.patchMerge(
+        KIND.pod,
+        pod,
+        { metadata: { uid: step.uid, annotations: step.annotations, labels: step.labels } },
+        { signal },
+      );
+      wrote(this.#o.pods, written);
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return; // it is gone, or another one: the next turn sees it
+      throw error;
+    }
+    if (step.annotations[ANNOTATION.drain] === 'true')
+      this.#tell(node, 'DrainStarted', `running jobs may finish, at most ${node.spec.drain.timeoutSeconds} s`);
+  }
+
+  async #deletePod(
+    node: ResultityNode,
+    step: Extract<Step, { do: 'deletePod' }>,
+    { signal, log }: ReconcileContext,
+  ): Promise<void> {
+    const pod = this.#ref(node);
+    log.info({ pod: pod.name, why: step.why, force: step.force }, 'deleting the pod');
+    try {
+      await this.#o.client.delete(KIND.pod, pod, {
+        uid: step.uid,
+        signal,
+        ...(step.force ? { gracePeriodSeconds: 0 } : {}),
+      });
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return;
+      throw error;
+    }
+    if (step.why === 'drained') this.#tell(node, 'DrainCompleted', 'every running job has finished');
+    else if (step.why === 'drain timed out')
+      this.#tell(node, 'DrainTimedOut', `jobs were still running after ${node.spec.drain.timeoutSeconds} s`, 'Warning');
+    this.#tell(node, 'DeletedPod', `deleted the pod: ${step.why}`);
+  }
+
+  #tell(
+    node: ResultityNode,
+    reason: 'DrainStarted' | 'DrainCompleted' | 'DrainTimedOut' | 'DeletedPod',
+    note: string,
+    type: 'Normal' | 'Warning' = 'Normal',
+  ): void {
+    this.#o.recorder.record(KIND.node, node, { type, reason, note });
+  }
+
+  #ref(node: ResultityNode): { name: string; namespace: string | undefined } {
+    return { name: podName(node.metadata.name ?? ''), namespace: node.metadata.namespace };
+  }
+}

@@ -1,0 +1,126 @@
+import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
+import {
+  Controller,
+  changed,
+  done,
+  type EventRecorder,
+  every,
+  external,
+  joinKey,
+  type KubeMetrics,
+  keyOf,
+  maps,
+  objects,
+  owns,
+  type ReconcileContext,
+  requeueAfter,
+  type Source,
+  type Store,
+} from '../../src/kube/index.ts';
+import type { Logger } from '../../src/lib/index.ts';
+import { KIND } from '../kinds.ts';
+import { errorType, type OperatorMetrics } from '../metrics.ts';
+import type { KubernetesNode } from '../pod-types.ts';
+import { NodeApply } from './apply.ts';
+import { decideNode } from './decide.ts';
+import { BY_NETWORK, gatherNode, type NodeSources } from './gather.ts';
+import { NodeGauges } from './observed.ts';
+
+export interface NodeControllerOptions extends Omit<NodeSources, 'refusals'> {
+  readonly log: Logger;
+  readonly kubeMetrics: KubeMetrics;
+  readonly metrics: OperatorMetrics;
+  readonly recorder: EventRecorder;
+  readonly kubernetesNodes: Store<KubernetesNode> | undefined;
+  readonly agentClusterRole: string;
+  readonly concurrency: number;
+}
+
+/** How often nodes without a place are looked at again: a GPU that got free wakes nobody. */
+const UNPLACED_MS = 30_000;
+
+/** The key of a node's network in caches and views. */
+export const networkKeyOf = (node: ResultityNode): string =>
+  joinKey(node.metadata.namespace, node.spec.networkRef.name);
+
+/** gather → decide → apply, for each ResultityNode. */
+export const nodeController = (o: NodeControllerOptions): Controller => {
+  const refusals = new Map<string, string>();
+  const gauges = new NodeGauges(o.metrics);
+  const sources: NodeSources = { ...o, refusals };
+  const apply = new NodeApply({ ...o, refusals });
+  const reconcile = async (key: string, context: ReconcileContext) => {
+    const node = o.nodes.get(key);
+    if (node === undefined) {
+      refusals.delete(key);
+      gauges.forget(key);
+      return done;
+    }
+    try {
+      const facts = await gatherNode(sources, key, node, context.signal);
+      const decision = decideNode(facts);
+      const again = await apply.run(facts, decision, context);
+      gauges.show(key, node, decision.status);
+      if (again) return requeueAfter(0);
+      return decision.againMs === undefined ? done : requeueAfter(Math.max(1, decision.againMs));
+    } catch (error) {
+      o.metrics.reconcileErrors.inc({ controller: 'node', error_type: errorType(error) });
+      throw error;
+    }
+  };
+  return new Controller({
+    name: 'node',
+    clock: o.clock,
+    log: o.log,
+    metrics: o.kubeMetrics,
+    concurrency: o.concurrency,
+    sources: nodeSources(o),
+    reconcile,
+  });
+};
+
+const nodeSources = (o: NodeControllerOptions): Source[] => {
+  const ofNetwork = (key: string): ResultityNode[] => o.nodes.byIndex(BY_NETWORK, key);
+  const unplaced = (): string[] =>
+    o.nodes
+      .list()
+      .filter((n) => n.status?.kubernetesNode === undefined)
+      .map(keyOf);
+  return [
+    objects(
+      o.nodes,
+      changed((n) => [
+        n.metadata.generation,
+        n.metadata.deletionTimestamp,
+        n.metadata.annotations,
+        n.metadata.finalizers,
+        n.status?.agent,
+        n.status?.nodeId,
+      ]),
+    ),
+    owns(o.pods, KIND.node),
+    maps<ResultityNetwork>(
+      o.networks,
+      (n) => ofNetwork(keyOf(n)).map(keyOf),
+      changed((n) => [n.spec, n.status?.conditions?.find((c) => c.type === 'Ready')?.message]),
+    ),
+    external((enqueue) =>
+      o.views.subscribe(({ network, nodes }) => {
+        for (const node of ofNetwork(network)) {
+          const id = (node.status?.nodeId ?? node.status?.agent?.nodeId ?? '').toLowerCase();
+          if (nodes === undefined || [...nodes].some((n) => n === id)) enqueue(keyOf(node), 'network view');
+        }
+      }),
+    ),
+    ...(o.kubernetesNodes === undefined
+      ? []
+      : [
+          maps<KubernetesNode>(
+            o.kubernetesNodes,
+            unplaced,
+            changed((n) => [n.metadata?.labels, n.spec, n.status?.allocatable]),
+          ),
+        ]),
+    every(o.clock, UNPLACED_MS, unplaced),
+  ];
+};

@@ -1,0 +1,299 @@
+import { ANNOTATION, FINALIZER } from '../../src/api/contract.ts';
+import type { ConditionUpdate, NodeConditionType, NodePhase, ResultityNode } from '../../src/api/index.ts';
+import type { Pod } from '../pod-types.ts';
+import { nodeConditionsOf, type Scene, type Verdict } from './conditions.ts';
+import type { NodeFacts } from './facts.ts';
+import { desiredPod, podLabels, templateHash } from './pod.ts';
+import type { PodInput } from './pod-input.ts';
+import { type Prepared, prepare } from './prepare.ts';
+
+/** One thing to do. Those before `writeStatus` are what the status speaks of; those after rest on what it says. */
+export type Step =
+  | { readonly do: 'addFinalizer' }
+  | { readonly do: 'removeFinalizer' }
+  /** Make a key, write its address to status.nodeId, then create the Secret. Ends the turn. */
+  | { readonly do: 'makeIdentity' }
+  /** The agents' account in this namespace, the volume claims of this node. */
+  | { readonly do: 'makeGround'; readonly input: PodInput }
+  | { readonly do: 'createPod'; readonly pod: Pod }
+  | { readonly do: 'writeStatus' }
+  /** Metadata of the live pod; a value of null takes an annotation away. */
+  | {
+      readonly do: 'markPod';
+      readonly uid: string;
+      readonly annotations: Readonly<Record<string, string | null>>;
+      readonly labels: Readonly<Record<string, string>>;
+    }
+  | { readonly do: 'deletePod'; readonly uid: string; readonly force: boolean; readonly why: string };
+
+/** What the operator's part of the status shall say; conditions still without their times. */
+export interface StatusIntent {
+  readonly phase: NodePhase;
+  readonly conditions: readonly ConditionUpdate<NodeConditionType>[];
+  readonly nodeId: string | undefined;
+  readonly pod: { readonly name: string; readonly uid: string; readonly incarnation: number } | undefined;
+  readonly kubernetesNode: string | undefined;
+  readonly gpu: NonNullable<ResultityNode['status']>['gpu'];
+  readonly assignedModel: string | undefined;
+  readonly modelSummary: string | undefined;
+  readonly config: NonNullable<NonNullable<ResultityNode['status']>['config']> | undefined;
+}
+
+export interface Decision {
+  readonly steps: readonly Step[];
+  readonly status: StatusIntent;
+  /** Look again after so long, although nothing changes. */
+  readonly againMs: number | undefined;
+}
+
+/** A pod that failed is not replaced sooner than this after it was made: a machine that evicts at once is no hot loop. */
+const REPLACE_AFTER_MS = 10_000;
+
+/** What to do about one node and what to say of it. Pure and total; no error of the API server ever reaches it (I14). */
+export const decideNode = (facts: NodeFacts): Decision =>
+  facts.node.metadata.deletionTimestamp === undefined ? living(facts) : leaving(facts);
+
+const living = (facts: NodeFacts): Decision => {
+  const { node, now } = facts;
+  const prepared = prepare(facts);
+  const { own, foreign } = whose(facts);
+  const steps: Step[] = [];
+  let podTrouble: Verdict | undefined;
+  let againMs: number | undefined;
+  if (!(node.metadata.finalizers ?? []).includes(FINALIZER.node)) steps.push({ do: 'addFinalizer' });
+
+  if (foreign)
+    podTrouble = {
+      status: 'False',
+      reason: 'PodRefused',
+      message: 'a pod with this node’s name exists and is not its own; remove or rename it',
+    };
+  else if (own === undefined) {
+    if (facts.refusal !== undefined)
+      podTrouble = {
+        status: 'False',
+        reason: 'PodRefused',
+        message: `the API server refused the pod: ${facts.refusal}`,
+      };
+    if (prepared.needsIdentity) steps.push({ do: 'makeIdentity' });
+    else if (prepared.input)
+      steps.push(
+        { do: 'makeGround', input: prepared.input },
+        { do: 'createPod', pod: desiredPod(prepared.input, wishes(facts, prepared)) },
+      );
+  } else if (own.metadata?.deletionTimestamp !== undefined) {
+    podTrouble = {
+      status: 'False',
+      reason: 'FencingWait',
+      message: 'the old pod is ending; the next one is made when its object is gone',
+    };
+    if (forced(node)) steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+  } else if (own.status?.phase === 'Failed' || own.status?.phase === 'Succeeded') {
+    podTrouble = ended(own);
+    const since = now - Date.parse(own.metadata?.creationTimestamp ?? '');
+    if (since >= REPLACE_AFTER_MS)
+      steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: podTrouble.message });
+    else againMs = REPLACE_AFTER_MS - since;
+  }
+
+  const live = own !== undefined && podTrouble === undefined ? own : undefined;
+  const assignedModel =
+    prepared.assignment?.kind === 'assigned' ? prepared.assignment.model : node.status?.assignedModel;
+  const outdated =
+    live !== undefined &&
+    prepared.input !== undefined &&
+    hashOf(live) !== undefined &&
+    hashOf(live) !== templateHash(prepared.input);
+  const scene: Scene = { facts, prepared, pod: live, assignedModel, draining: undefined, podTrouble, outdated };
+  const status = statusOf(scene, own);
+  steps.push({ do: 'writeStatus' });
+  if (live !== undefined) {
+    const mark = marks(live, { ...wishes(facts, prepared), ...incarnationOf(status) }, prepared.input);
+    if (mark) steps.push(mark);
+  }
+  return { steps, status, againMs };
+};
+
+/** drain → the agent has drained, or its time is over → delete the pod → its object is gone → the finalizer goes. */
+const leaving = (facts: NodeFacts): Decision => {
+  const { node, now } = facts;
+  const { own } = whose(facts);
+  const prepared: Prepared = {
+    blocked: undefined,
+    assignment: undefined,
+    fit: undefined,
+    needsIdentity: false,
+    input: undefined,
+  };
+  const steps: Step[] = own === undefined ? [] : [{ do: 'writeStatus' }];
+  let againMs: number | undefined;
+  let draining = 'the node is being deleted';
+  if (!(node.metadata.finalizers ?? []).includes(FINALIZER.node))
+    return {
+      steps: [],
+      status: statusOf(
+        { facts, prepared, pod: undefined, assignedModel: undefined, draining, podTrouble: undefined, outdated: false },
+        own,
+      ),
+      againMs,
+    };
+  if (own === undefined) steps.push({ do: 'removeFinalizer' });
+  else if (own.metadata?.deletionTimestamp !== undefined) {
+    draining = 'the pod is ending';
+    if (forced(node)) steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+  } else {
+    const { phase } = node.status?.agent ?? {};
+    const began = Date.parse(node.metadata.deletionTimestamp ?? '');
+    const left = began + node.spec.drain.timeoutSeconds * 1000 - now;
+    const reports = phase !== undefined && node.status?.podUID === uidOf(own) && own.status?.phase === 'Running';
+    if (phase === 'Drained') steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'drained' });
+    else if (!reports) steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'nothing to drain' });
+    else if (left <= 0) steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'drain timed out' });
+    else {
+      againMs = left;
+      const mark = marks(own, { [ANNOTATION.drain]: 'true' }, undefined);
+      if (mark) steps.push(mark);
+    }
+  }
+  const scene: Scene = {
+    facts,
+    prepared,
+    pod: own,
+    assignedModel: node.status?.assignedModel,
+    draining,
+    podTrouble: undefined,
+    outdated: false,
+  };
+  return { steps, status: { ...statusOf(scene, own), phase: 'Terminating' }, againMs };
+};
+
+const uidOf = (pod: Pod): string => pod.metadata?.uid ?? '';
+const hashOf = (pod: Pod): string | undefined => pod.metadata?.annotations?.[ANNOTATION.templateHash];
+const forced = (node: ResultityNode): boolean => node.metadata.annotations?.[ANNOTATION.forceReplace] !== undefined;
+
+/** The pod is this node's own only if this very object made it. */
+const whose = ({ pod, node }: NodeFacts): { own: Pod | undefined; foreign: boolean } => {
+  if (pod === undefined) return { own: undefined, foreign: false };
+  const mine = pod.metadata?.ownerReferences?.some((o) => o.uid === node.metadata.uid) === true;
+  return mine ? { own: pod, foreign: false } : { own: undefined, foreign: true };
+};
+
+const ended = (pod: Pod): Verdict => {
+  const evicted =
+    pod.status?.reason === 'Evicted' ||
+    pod.status?.conditions?.some((c) => c.type === 'DisruptionTarget' && c.status === 'True') === true;
+  return evicted
+    ? {
+        status: 'False',
+        reason: 'PodEvicted',
+        message: 'the pod was evicted; another one is made with the same identity',
+      }
+    : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
+};
+
+/** Annotations by which the operator speaks to the agent. While the network is not known they stay as they are. */
+const wishes = ({ node, network }: NodeFacts, { assignment }: Prepared): Record<string, string> => ({
+  [ANNOTATION.paused]: String(node.spec.paused),
+  ...(assignment?.kind === 'assigned' ? { [ANNOTATION.assignedModel]: assignment.model } : {}),
+  ...(network.at === 'ready'
+    ? { [ANNOTATION.floor]: `${network.epoch},${network.version}`, [ANNOTATION.desiredDigest]: network.digest }
+    : {}),
+});
+
+const incarnationOf = ({ pod }: StatusIntent): Record<string, string> =>
+  pod === undefined ? {} : { [ANNOTATION.incarnation]: String(pod.incarnation) };
+
+/** Only what differs; undefined when nothing does. A lost template hash is put back, not taken for a change. */
+const marks = (pod: Pod, wanted: Readonly<Record<string, string>>, input: PodInput | undefined): Step | undefined => {
+  const annotations: Record<string, string> = {};
+  const all = {
+    ...wanted,
+    ...(input !== undefined && hashOf(pod) === undefined ? { [ANNOTATION.templateHash]: templateHash(input) } : {}),
+  };
+  for (const [key, value] of Object.entries(all))
+    if (pod.metadata?.annotations?.[key] !== value) annotations[key] = value;
+  const labels: Record<string, string> = {};
+  if (input)
+    for (const [key, value] of Object.entries(podLabels(input)))
+      if (pod.metadata?.labels?.[key] !== value) labels[key] = value;
+  if (Object.keys(annotations).length + Object.keys(labels).length === 0) return undefined;
+  return { do: 'markPod', uid: uidOf(pod), annotations, labels };
+};
+
+const statusOf = (scene: Scene, own: Pod | undefined): StatusIntent => {
+  const { facts, assignedModel } = scene;
+  const { node, network } = facts;
+  const conditions = nodeConditionsOf(scene);
+  const agent = node.status?.agent;
+  const model = agent?.models?.find((m) => m.model === assignedModel);
+  const progress =
+    scene.pod !== undefined && model?.state === 'pending' && model.progress !== undefined ? ` ${model.progress}%` : '';
+  const applied = agent?.config?.applied;
+  return {
+    phase: phaseOf(scene, conditions),
+    conditions,
+    // An imported key's address is what the agent says of it, once; later it is only compared.
+    nodeId: node.status?.nodeId ?? (node.spec.identity.secretRef === undefined ? undefined : agent?.nodeId),
+    pod:
+      own === undefined
+        ? undefined
+        : { name: own.metadata?.name ?? '', uid: uidOf(own), incarnation: incarnation(node, own) },
+    kubernetesNode: own?.spec?.nodeName,
+    gpu: gpuOf(facts, own, scene.prepared.input),
+    assignedModel,
+    modelSummary: assignedModel === undefined ? undefined : `${assignedModel}${progress}`,
+    config:
+      network.at === 'ready' || applied !== undefined
+        ? {
+            ...(network.at === 'ready' ? { desiredDigest: network.digest } : {}),
+            ...(applied === undefined ? {} : { shortDigest: applied.replace('sha256:', '').slice(0, 12) }),
+          }
+        : undefined,
+  };
+};
+
+/** The pod's creation time in ms; above every earlier one even within the same second. */
+export const incarnation = (node: ResultityNode, pod: Pod): number => {
+  const before = node.status?.incarnation;
+  if (before !== undefined && node.status?.podUID === uidOf(pod)) return before;
+  return Math.max(Date.parse(pod.metadata?.creationTimestamp ?? '') || 0, (before ?? -1) + 1);
+};
+
+const gpuOf = (facts: NodeFacts, pod: Pod | undefined, input: PodInput | undefined): StatusIntent['gpu'] => {
+  const at = pod?.spec?.nodeName;
+  if (pod === undefined || at === undefined) return undefined;
+  const limits = pod.spec?.containers.find((c) => c.name === 'runtime')?.resources?.limits ?? {};
+  const [resourceName, amount] = Object.entries(limits).find(([name]) => name.includes('/')) ?? [];
+  if (resourceName === undefined) return { summary: input?.accelerator === 'cpu' ? 'CPU' : 'none', count: 0 };
+  const count = Number(amount) || 1;
+  const offer = facts.offers?.find((o) => o.node.name === at && o.resourceName === resourceName);
+  const product = offer?.product;
+  const name = `${product ?? resourceName}${offer?.migProfile === undefined ? '' : ` ${offer.migProfile}`}`;
+  return {
+    summary: count === 1 ? name : `${count} x ${name}`,
+    resourceName,
+    count,
+    ...(product === undefined ? {} : { product }),
+    ...(offer?.memoryMiB === undefined ? {} : { memoryMiB: offer.memoryMiB }),
+    ...(offer?.migProfile === undefined ? {} : { migProfile: offer.migProfile }),
+  };
+};
+
+const phaseOf = (scene: Scene, conditions: readonly ConditionUpdate<NodeConditionType>[]): NodePhase => {
+  const is = (type: NodeConditionType): boolean => conditions.find((c) => c.type === type)?.status === 'True';
+  const why = (type: NodeConditionType): string => conditions.find((c) => c.type === type)?.reason ?? '';
+  const { pod, prepared, facts } = scene;
+  const { agent } = facts.node.status ?? {};
+  if (scene.draining !== undefined || agent?.phase === 'Draining' || agent?.phase === 'Drained')
+    return pod === undefined ? 'Pending' : 'Draining';
+  if (pod === undefined)
+    return prepared.blocked?.phase ?? (scene.podTrouble?.reason === 'PodRefused' ? 'Degraded' : 'Pending');
+  if (why('PodScheduled') === 'Unschedulable') return 'Unplaced';
+  if (is('Serving')) {
+    if (is('Paused') || agent?.phase === 'Paused') return 'Paused';
+    return is('Progressing') ? 'Updating' : 'Active';
+  }
+  if (agent?.phase === 'Paused' || (is('Paused') && is('RuntimeReady'))) return 'Paused';
+  if (is('Degraded')) return 'Degraded';
+  return agent?.phase === 'Registering' ? 'Registering' : 'Preparing';
+};

@@ -1,0 +1,87 @@
+import type { Condition, NodeConditionType, Reason, ResultityNode } from '../../src/api/index.ts';
+import type { EventInput } from '../../src/kube/index.ts';
+import type { OwnStatus } from './status.ts';
+
+export interface NodeEvent extends EventInput {
+  readonly reason: Reason;
+}
+
+const normal = (reason: Reason, note: string): NodeEvent => ({ type: 'Normal', reason, note });
+const warning = (reason: Reason, note: string): NodeEvent => ({ type: 'Warning', reason, note });
+
+/** Reasons that only say that something takes its time: no news. */
+const QUIET: ReadonlySet<string> = new Set([
+  'Waiting',
+  'NotReady',
+  'PodPending',
+  'PodStarting',
+  'AgentStarting',
+  'AgentNotReporting',
+  'Downloading',
+  'LoadingWeights',
+  'Compiling',
+  'CapturingGraphs',
+  'NotRegistered',
+  'DigestPending',
+  'NotServing',
+  'EngineStopped',
+  'Draining',
+]);
+
+type Tell = (now: Condition) => NodeEvent | undefined;
+
+/** What a condition that turned True tells. */
+const GOOD: Partial<Record<NodeConditionType, Tell>> = {
+  GPUFit: (c) => normal('FitFound', c.message),
+  PodScheduled: () => normal('PodScheduled', 'the pod has its Kubernetes node'),
+  Registered: (c) => normal('NodeRegistered', c.message),
+  ModelsVerified: (c) => normal('ModelVerified', c.message),
+  RuntimeIsolated: (c) => normal('IsolationProved', c.message),
+  ConfigSynced: (c) => normal('ConfigApplied', c.message),
+  NetworkVisible: (c) => normal('NetworkSeesNode', c.message),
+  Serving: (c) => normal('Serving', c.message),
+  Paused: (c) => normal(c.reason as Reason, c.message),
+};
+
+/** What a condition that is False (or Degraded, that is True) for a reason that is news tells. */
+const BAD: readonly NodeConditionType[] = [
+  'GPUFit',
+  'PodScheduled',
+  'AgentReady',
+  'RuntimeReady',
+  'RuntimeIsolated',
+  'Registered',
+  'ConfigSynced',
+  'ModelsVerified',
+];
+
+/** One event per transition, out of the difference of two statuses: a story for `kubectl describe`. Pure. */
+export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
+  const events: NodeEvent[] = [];
+  const before = new Map((node.status?.conditions ?? []).map((c) => [c.type, c]));
+  for (const now of next.conditions ?? []) {
+    const type = now.type as NodeConditionType;
+    const old = before.get(type);
+    if (now.status === 'True' && old?.status !== 'True') {
+      const event = GOOD[type]?.(now);
+      if (event) events.push(event);
+      if (type === 'Degraded' && now.reason === 'IdentityMismatch') events.push(warning(now.reason, now.message));
+    }
+    if (now.status === 'False' && old?.reason !== now.reason && BAD.includes(type) && !QUIET.has(now.reason)) {
+      const told = events.some((e) => e.reason === now.reason);
+      if (!told) events.push(warning(now.reason as Reason, now.message));
+    }
+    if (type === 'Serving' && now.status === 'False' && old?.status === 'True')
+      events.push(warning('NotServing', now.message));
+  }
+  const digest = next.config?.shortDigest;
+  const synced = next.conditions?.find((c) => c.type === 'ConfigSynced')?.status === 'True';
+  if (
+    synced &&
+    digest !== undefined &&
+    before.get('ConfigSynced')?.status === 'True' &&
+    node.status?.config?.shortDigest !== digest
+  )
+    events.push(normal('ConfigApplied', `applied ${digest}`));
+  return events;
+};

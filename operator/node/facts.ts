@@ -1,0 +1,57 @@
+import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
+import type { SnapshotDocument } from '../../src/config/document.ts';
+import type { GpuOffer } from '../../src/placement/index.ts';
+import type { NodeStatus } from '../../src/protocol/index.ts';
+import type { Pod } from '../pod-types.ts';
+
+/** The node's network as the operator knows it. */
+export type NetworkFacts =
+  | { readonly at: 'missing' }
+  | { readonly at: 'notReady'; readonly object: ResultityNetwork; readonly message: string }
+  | {
+      readonly at: 'ready';
+      readonly object: ResultityNetwork;
+      /** From its verified root. */
+      readonly name: string;
+      readonly environment: 'testnet' | 'mainnet';
+      readonly epoch: number;
+      readonly version: number;
+      readonly digest: string;
+      readonly document: SnapshotDocument;
+    };
+
+/** What the network said of this node when it was last asked. */
+export type Sight =
+  | { readonly kind: 'notAsked' }
+  | { readonly kind: 'unreachable'; readonly message: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'seen'; readonly status: NodeStatus };
+
+/** What holds for every node of this operator. */
+export interface NodeSettings {
+  /** Replaces the snapshot's agent image when not empty. */
+  readonly agentImage: string;
+  /** For networks that name no repositories. */
+  readonly allowedRepositories: readonly string[];
+  readonly agentLogLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** Everything that one decision about a node rests on. Nothing else does. */
+export interface NodeFacts {
+  /** Wall clock, ms. */
+  readonly now: number;
+  readonly node: ResultityNode;
+  readonly network: NetworkFacts;
+  /** The object with the pod's name, whoever made it. */
+  readonly pod: Pod | undefined;
+  /** Whether the Secret with the key stands; unknown = not asked, as nothing depends on it now. */
+  readonly keySecret: 'there' | 'missing' | 'unknown';
+  /** GPUs of the cluster; undefined when the operator may not look. */
+  readonly offers: readonly GpuOffer[] | undefined;
+  /** How many other nodes of the network are assigned each model. */
+  readonly servers: ReadonlyMap<string, number>;
+  readonly sight: Sight;
+  /** What the API server said when the pod was last tried to be made; undefined when it was taken. */
+  readonly refusal: string | undefined;
+  readonly settings: NodeSettings;
+}

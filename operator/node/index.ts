@@ -1,0 +1,14 @@
+/**
+ * node: one ResultityNode = one network identity with at most one live pod.
+ *
+ * Reading order: facts (what a decision rests on) → prepare (the checks before a pod) → decide (steps and status) with
+ * conditions (the verdicts) and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and apply (the
+ * edges) with ground (account, claims, key Secret), status, events → controller (what wakes it), observed (gauges).
+ *
+ * Invariants: `decide` is pure and total and sees no error of the API server, so none can delete or replace a pod (I14);
+ * the pod carries the node's name and a new one is made only when the old object is gone (I16); status.nodeId is written
+ * before its Secret, and the key of an identity that was used is never replaced (I5); an unchanged status is not written.
+ */
+export { type NodeControllerOptions, networkKeyOf, nodeController } from './controller.ts';
+export type { NodeSettings } from './facts.ts';
+export { BY_NETWORK } from './gather.ts';

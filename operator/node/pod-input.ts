@@ -1,0 +1,27 @@
+import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
+import type { Accelerator } from '../images.ts';
+
+/** All that a pod is made from. Equal inputs give equal pods. */
+export interface PodInput {
+  readonly node: ResultityNode;
+  readonly network: {
+    /** The ResultityNetwork object. */
+    readonly object: ResultityNetwork;
+    /** Name and environment as its verified root says. */
+    readonly name: string;
+    readonly environment: 'testnet' | 'mainnet';
+  };
+  /** As they are pulled. */
+  readonly images: { readonly agent: string; readonly runtime: string };
+  readonly agentVersion: string;
+  readonly accelerator: Accelerator;
+  /** What the runtime asks for; undefined = no GPU resource. */
+  readonly gpu: { readonly resourceName: string; readonly count: number; readonly product?: string } | undefined;
+  /** The Secret with the key. */
+  readonly keySecret: string;
+  readonly assignedModel: string;
+  /** spec.runtime.extraArgs and env, already checked. */
+  readonly engineArgs: Readonly<Record<string, string>>;
+  readonly engineEnv: Readonly<Record<string, string>>;
+  readonly agentLogLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+}

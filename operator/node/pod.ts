@@ -1,0 +1,142 @@
+import { AGENT_SERVICE_ACCOUNT, ANNOTATION, type CONTAINER, IDS } from '../../src/api/contract.ts';
+import type { ResultityNode, SecurityContextOverlay } from '../../src/api/index.ts';
+import { fingerprint } from '../../src/kube/index.ts';
+import { childLabels, podName } from '../names.ts';
+import type { Pod, PodSpec } from '../pod-types.ts';
+import { agentContainer, graceSeconds, runtimeContainer } from './pod-containers.ts';
+import type { PodInput } from './pod-input.ts';
+import { gpuAffinity, podTolerations } from './pod-placement.ts';
+import { podVolumes } from './pod-volumes.ts';
+
+/**
+ * The pod of a node: agent as restartable init container, runtime with the launcher (docs/kubernetes.md, Pod). Pure.
+ * Nothing that changes often stands in it: the model, the drain and the floor are annotations, patched on the live pod.
+ */
+export const desiredPod = (input: PodInput, annotations: Readonly<Record<string, string>>): Pod => {
+  const { metadata, spec } = input.node;
+  const name = podName(metadata.name ?? '');
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name,
+      ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
+      labels: { ...spec.podTemplate?.labels, ...podLabels(input) },
+      annotations: {
+        ...spec.podTemplate?.annotations,
+        ...annotations,
+        [ANNOTATION.templateHash]: templateHash(input),
+      },
+      ownerReferences: [
+        {
+          apiVersion: 'resultity.com/v1alpha1',
+          kind: 'ResultityNode',
+          name: metadata.name ?? '',
+          uid: metadata.uid ?? '',
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    spec: podSpec(input),
+  };
+};
+
+/** Labels of the pod that the operator keeps. */
+export const podLabels = (input: Pick<PodInput, 'node' | 'agentVersion' | 'assignedModel'>): Record<string, string> =>
+  childLabels('node', {
+    node: input.node.metadata.name ?? '',
+    network: input.node.spec.networkRef.name,
+    fleet: fleetOf(input.node),
+    model: input.assignedModel,
+    version: input.agentVersion,
+  });
+
+const fleetOf = (node: ResultityNode): string | undefined =>
+  node.metadata.ownerReferences?.find((o) => o.kind === 'ResultityFleet' && o.controller === true)?.name;
+
+/**
+ * Hash of what the user, the network and the snapshot gave, not of the pod that came out: a new operator version restarts
+ * nothing. The assigned model is no part of it (it is an annotation), nor is the owner's pause.
+ */
+export const templateHash = (input: PodInput): string => {
+  const { spec } = input.node;
+  const { storage, placement, runtime, podTemplate, isolation, drain, owner, identity, subclouds } = spec;
+  return fingerprint({
+    spec: {
+      storage,
+      placement: { ...placement, fit: undefined, pool: undefined },
+      runtime,
+      podTemplate,
+      isolation,
+      drain,
+      owner,
+      subclouds,
+      secretRef: identity.secretRef,
+    },
+    network: [
+      input.network.object.spec.endpoint,
+      input.network.name,
+      input.network.object.spec.tls?.proxy,
+      input.network.object.spec.registration,
+    ],
+    images: input.images,
+    gpu: input.gpu,
+    keySecret: input.keySecret,
+  }).slice(0, 16);
+};
+
+const podSpec = (input: PodInput): PodSpec => {
+  const { spec } = input.node;
+  const { placement, podTemplate } = spec;
+  const pullSecrets = [
+    ...(podTemplate?.imagePullSecrets ?? []),
+    ...(input.network.object.spec.images?.pullSecrets ?? []),
+  ];
+  const affinity = gpuAffinity(placement);
+  return {
+    serviceAccountName: AGENT_SERVICE_ACCOUNT,
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    restartPolicy: 'Always',
+    terminationGracePeriodSeconds: graceSeconds(spec),
+    securityContext: podSecurity(spec.runtime?.securityContext),
+    initContainers: [agentContainer(input)],
+    containers: [runtimeContainer(input)],
+    volumes: podVolumes(input),
+    tolerations: podTolerations(placement),
+    ...(placement.nodeSelector === undefined && placement.gpu?.product === undefined
+      ? {}
+      : {
+          nodeSelector: {
+            ...placement.nodeSelector,
+            ...(placement.gpu?.product === undefined ? {} : { 'nvidia.com/gpu.product': placement.gpu.product }),
+          },
+        }),
+    ...(affinity === undefined ? {} : { affinity }),
+    ...(placement.runtimeClassName === undefined ? {} : { runtimeClassName: placement.runtimeClassName }),
+    ...(placement.priorityClassName === undefined ? {} : { priorityClassName: placement.priorityClassName }),
+    ...(podTemplate?.topologySpreadConstraints === undefined
+      ? {}
+      : { topologySpreadConstraints: podTemplate.topologySpreadConstraints }),
+    ...(placement.resourceClaims === undefined
+      ? {}
+      : { resourceClaims: placement.resourceClaims.map(({ request: _, ...claim }) => claim) }),
+    ...(pullSecrets.length === 0 ? {} : { imagePullSecrets: pullSecrets }),
+  };
+};
+
+/** Passes the restricted profile; the sysctl is one of the safe ones, and keeps the engine's loopback ports in one range. */
+const podSecurity = (overlay: SecurityContextOverlay | undefined): Record<string, unknown> => ({
+  runAsNonRoot: true,
+  fsGroup: overlay?.fsGroup ?? IDS.shared,
+  fsGroupChangePolicy: overlay?.fsGroupChangePolicy ?? 'OnRootMismatch',
+  ...(overlay?.supplementalGroups === undefined ? {} : { supplementalGroups: overlay.supplementalGroups }),
+  ...(overlay?.seLinuxOptions === undefined ? {} : { seLinuxOptions: overlay.seLinuxOptions }),
+  seccompProfile: { type: 'RuntimeDefault' },
+  sysctls: [{ name: 'net.ipv4.ip_local_port_range', value: '29500 29999' }],
+});
+
+/** The container of that name, wherever it stands. */
+export const containerOf = (pod: Pod, name: (typeof CONTAINER)[keyof typeof CONTAINER]) =>
+  [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].find((c) => c.name === name);

@@ -1,0 +1,298 @@
+import { isAllowedRuntimeEnv, type NodeConditionType, type Reason } from '../../src/api/index.ts';
+import { CodedError, errorText } from '../../src/lib/index.ts';
+import {
+  type Assignment,
+  assignModel,
+  type Candidate,
+  type FitVerdict,
+  planFit,
+  quantityMiB,
+} from '../../src/placement/index.ts';
+import { parseAddress } from '../../src/protocol/index.ts';
+import { argProblems } from '../../src/runtime/args.ts';
+import { acceleratorOf, chooseRuntime, resolveImage } from '../images.ts';
+import { keySecretName } from '../names.ts';
+import type { NetworkFacts, NodeFacts } from './facts.ts';
+import type { PodInput } from './pod-input.ts';
+import { podTolerations } from './pod-placement.ts';
+
+/** Why no pod can be made now, and which condition says so. */
+export interface Blocked {
+  readonly type: NodeConditionType;
+  readonly reason: Reason;
+  readonly message: string;
+  /** The phase that fits. */
+  readonly phase: 'Pending' | 'Unplaced';
+}
+
+/** What the checks found out on their way. */
+export interface Prepared {
+  readonly blocked: Blocked | undefined;
+  readonly assignment: Assignment | undefined;
+  readonly fit: FitVerdict | undefined;
+  /** No key yet, or one that was never used is gone: make one before the pod. */
+  readonly needsIdentity: boolean;
+  /** There when a pod can be made. */
+  readonly input: PodInput | undefined;
+}
+
+type ReadyNetwork = Extract<NetworkFacts, { at: 'ready' }>;
+
+/** What the checks share; each adds to it. */
+interface Draft {
+  network?: ReadyNetwork;
+  assignment?: Assignment;
+  fit?: FitVerdict;
+  images?: PodInput['images'];
+  needsIdentity: boolean;
+  keySecret?: string;
+}
+
+type Check = (facts: NodeFacts, draft: Draft) => Blocked | undefined;
+
+const blocked = (
+  type: NodeConditionType,
+  reason: Reason,
+  message: string,
+  phase: Blocked['phase'] = 'Pending',
+): Blocked => ({ type, reason, message, phase });
+
+const networkFound: Check = ({ node, network }) =>
+  network.at === 'missing'
+    ? blocked(
+        'ConfigSynced',
+        'NetworkNotFound',
+        `there is no ResultityNetwork "${node.spec.networkRef.name}" in this namespace; apply it, the node goes on by itself`,
+      )
+    : undefined;
+
+const networkReady: Check = ({ network }, draft) => {
+  if (network.at === 'notReady') return blocked('ConfigSynced', 'NetworkNotReady', network.message);
+  if (network.at === 'ready') draft.network = network;
+  return undefined;
+};
+
+const ownerValid: Check = ({ node }) => {
+  const { wallet } = node.spec.owner;
+  if (wallet === undefined) return undefined;
+  try {
+    parseAddress(wallet);
+    return undefined;
+  } catch (error) {
+    return blocked('Registered', 'OwnerInvalid', `spec.owner.wallet: ${errorText(error)}`);
+  }
+};
+
+const specAllowed: Check = ({ node }) => {
+  const { extraArgs = {}, env = [] } = node.spec.runtime ?? {};
+  const problems = [
+    ...argProblems(extraArgs),
+    ...env.filter((e) => !isAllowedRuntimeEnv(e.name)).map((e) => `environment variable ${e.name} may not be set`),
+  ];
+  return problems.length === 0
+    ? undefined
+    : blocked('RuntimeReady', 'SpecInvalid', `spec.runtime: ${problems.join('; ')}`);
+};
+
+/** Assignment asks the fit of each model, so both are judged here. */
+const modelFits: Check = (facts, draft) => {
+  const { node, offers, servers } = facts;
+  const document = draft.network?.document;
+  if (document === undefined) return undefined;
+  const candidates: Candidate[] = document.models.map((m) => ({
+    model: m.ref,
+    state: m.state,
+    weight: m.weight,
+    servers: servers.get(m.ref) ?? 0,
+    fit: fitOf(facts, offers, {
+      model: m.ref,
+      gpus: m.requires.gpus,
+      gpuMemoryMiB: m.requires.gpuMemoryMiB,
+      ...(m.requires.computeCapability === undefined ? {} : { computeCapability: m.requires.computeCapability }),
+    }),
+  }));
+  const assignment = assignModel(candidates, node.spec.models ?? {}, node.status?.assignedModel);
+  draft.assignment = assignment;
+  if (assignment.fit !== undefined) draft.fit = assignment.fit;
+  if (assignment.kind === 'none') {
+    const wanted = document.failedModels.find((m) => m.ref === node.spec.models?.assigned);
+    if (wanted)
+      return blocked(
+        'ModelsVerified',
+        'ModelInvalid',
+        `the snapshot's entry of ${wanted.ref} is wrong: ${wanted.reason}`,
+      );
+    return assignment.reason === 'NoModelFits'
+      ? blocked('GPUFit', assignment.fit?.reason ?? 'NoModelFits', assignment.message, 'Unplaced')
+      : blocked('ModelsVerified', assignment.reason, assignment.message);
+  }
+  if (node.spec.placement.fit === 'Require' && assignment.fit.kind !== 'now')
+    return blocked('GPUFit', assignment.fit.reason, `placement.fit is Require: ${assignment.fit.message}`, 'Unplaced');
+  return undefined;
+};
+
+const imagesAllowed: Check = ({ node, settings }, draft) => {
+  const { network, assignment } = draft;
+  if (network === undefined || assignment?.kind !== 'assigned') return undefined;
+  const model = network.document.models.find((m) => m.ref === assignment.model);
+  const accelerator = acceleratorOf(node.spec.placement.gpu);
+  const runtime = chooseRuntime(network.document.runtimes, accelerator, model?.engine.minVersion);
+  if (runtime === undefined)
+    return blocked(
+      'RuntimeReady',
+      'NoRuntimeImage',
+      `the snapshot names no runtime image for accelerator ${accelerator}, vllm ≥ ${model?.engine.minVersion ?? '0'}`,
+    );
+  const { allowedRepositories, mirrors } = network.object.spec.images ?? {};
+  const allowed = allowedRepositories ?? settings.allowedRepositories;
+  const agent = resolveImage(
+    'agent',
+    settings.agentImage === '' ? network.document.agent.image : settings.agentImage,
+    allowed,
+    mirrors,
+  );
+  if (!agent.ok) return blocked('AgentReady', 'ImageNotAllowed', agent.message);
+  const image = resolveImage('runtime', runtime.image, allowed, mirrors);
+  if (!image.ok) return blocked('RuntimeReady', 'ImageNotAllowed', image.message);
+  draft.images = { agent: agent.image, runtime: image.image };
+  return undefined;
+};
+
+/** The key of an identity that was ever used is never replaced: the node would silently become another one. */
+const identityThere: Check = ({ node, keySecret }, draft) => {
+  const { secretRef } = node.spec.identity;
+  const { nodeId, incarnation, agent } = node.status ?? {};
+  if (secretRef !== undefined) {
+    draft.keySecret = secretRef.name;
+    return keySecret === 'missing'
+      ? blocked(
+          'Registered',
+          'IdentitySecretMissing',
+          `spec.identity.secretRef: there is no Secret "${secretRef.name}" in this namespace`,
+        )
+      : undefined;
+  }
+  const used = incarnation !== undefined || agent?.nodeId !== undefined;
+  if (nodeId === undefined || (keySecret === 'missing' && !used)) {
+    draft.needsIdentity = true;
+    return undefined;
+  }
+  draft.keySecret = keySecretName(node.metadata.name ?? '', nodeId);
+  return keySecret === 'missing'
+    ? blocked(
+        'Registered',
+        'IdentitySecretMissing',
+        `the Secret with the key of ${nodeId} is gone; restore it from a backup under the same name`,
+      )
+    : undefined;
+};
+
+const fitOf = (facts: NodeFacts, offers: NodeFacts['offers'], need: Parameters<typeof planFit>[0]): FitVerdict => {
+  const { placement } = facts.node.spec;
+  if (gpuWanted(facts.node.spec.placement, need.gpus) === undefined)
+    return { kind: 'now', reason: 'FitFound', message: `${need.model} needs no GPU here`, pools: [] };
+  if (offers === undefined || placement.resourceClaims !== undefined)
+    return {
+      kind: 'later',
+      reason: 'FitUnknown',
+      message:
+        placement.resourceClaims === undefined
+          ? 'this operator may not look at Kubernetes nodes; the scheduler decides'
+          : 'resource claims are passed through; the scheduler decides',
+      pools: [],
+    };
+  const { gpu } = placement;
+  const minMemoryMiB = gpu?.minMemory === undefined ? undefined : quantityMiB(gpu.minMemory);
+  return planFit(
+    need,
+    {
+      resourceName: gpu?.resourceName ?? 'nvidia.com/gpu',
+      ...(gpu?.count === undefined ? {} : { count: gpu.count }),
+      ...(gpu?.product === undefined ? {} : { product: gpu.product }),
+      ...(minMemoryMiB === undefined ? {} : { minMemoryMiB }),
+      ...(gpu?.migProfile === undefined ? {} : { migProfile: gpu.migProfile }),
+      ...(placement.nodeSelector === undefined ? {} : { nodeSelector: placement.nodeSelector }),
+      tolerations: podTolerations(placement),
+    },
+    withoutOwn(facts, offers),
+  );
+};
+
+/** The GPUs that the node's own pod holds count as free for it. */
+const withoutOwn = ({ pod, node }: NodeFacts, offers: readonly NonNullable<NodeFacts['offers']>[number][]) => {
+  const at = pod?.spec?.nodeName;
+  const { resourceName, count } = node.status?.gpu ?? {};
+  if (at === undefined || resourceName === undefined || pod?.metadata?.uid !== node.status?.podUID) return offers;
+  return offers.map((o) =>
+    o.node.name === at && o.resourceName === resourceName
+      ? { ...o, free: Math.min(o.total, o.free + (count ?? 0)) }
+      : o,
+  );
+};
+
+/** What the runtime asks for. An accelerator of kind cpu asks for nothing, unless a count is written down. */
+export const gpuWanted = (
+  placement: NodeFacts['node']['spec']['placement'],
+  modelGpus: number,
+): { readonly resourceName: string; readonly count: number; readonly product?: string } | undefined => {
+  const { gpu } = placement;
+  if (placement.resourceClaims !== undefined) return undefined;
+  if (acceleratorOf(gpu) === 'cpu' && gpu?.count === undefined) return undefined;
+  const resourceName =
+    gpu?.migProfile === undefined ? (gpu?.resourceName ?? 'nvidia.com/gpu') : `nvidia.com/mig-${gpu.migProfile}`;
+  return {
+    resourceName,
+    count: gpu?.count ?? Math.max(1, modelGpus),
+    ...(gpu?.product === undefined ? {} : { product: gpu.product }),
+  };
+};
+
+/** In this order; the first that blocks is what people are told. */
+export const podChecks: readonly (readonly [string, Check])[] = [
+  ['networkFound', networkFound],
+  ['networkReady', networkReady],
+  ['ownerValid', ownerValid],
+  ['specAllowed', specAllowed],
+  ['modelFits', modelFits],
+  ['imagesAllowed', imagesAllowed],
+  ['identityThere', identityThere],
+];
+
+/** Runs the checks up to the first that blocks. Pure and total. */
+export const prepare = (facts: NodeFacts): Prepared => {
+  const draft: Draft = { needsIdentity: false };
+  let stop: Blocked | undefined;
+  for (const [, check] of podChecks) {
+    stop = check(facts, draft);
+    if (stop) break;
+  }
+  return {
+    blocked: stop,
+    assignment: draft.assignment,
+    fit: draft.fit,
+    needsIdentity: stop === undefined && draft.needsIdentity,
+    input: stop === undefined ? inputOf(facts, draft) : undefined,
+  };
+};
+
+const inputOf = ({ node, settings }: NodeFacts, draft: Draft): PodInput | undefined => {
+  const { network, assignment, images, keySecret } = draft;
+  if (network === undefined || assignment?.kind !== 'assigned' || images === undefined || keySecret === undefined)
+    return undefined;
+  const model = network.document.models.find((m) => m.ref === assignment.model);
+  if (model === undefined) throw new CodedError('unreachable', 'an assigned model that the snapshot does not list');
+  const { extraArgs = {}, env = [] } = node.spec.runtime ?? {};
+  return {
+    node,
+    network: { object: network.object, name: network.name, environment: network.environment },
+    images,
+    agentVersion: network.document.agent.version,
+    accelerator: acceleratorOf(node.spec.placement.gpu),
+    gpu: gpuWanted(node.spec.placement, model.requires.gpus),
+    keySecret,
+    assignedModel: assignment.model,
+    engineArgs: extraArgs,
+    engineEnv: Object.fromEntries(env.map((e) => [e.name, e.value])),
+    agentLogLevel: settings.agentLogLevel,
+  };
+};
