@@ -1,0 +1,38 @@
+/**
+ * `npm run bench`: rates, as mean ± sd over several runs, and ratios against a yardstick in the same run. Nothing here
+ * fails when a machine is slow. `-- --runs N` (default 5).
+ */
+import { globSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { Bench } from '../../test/bench/types.ts';
+
+const { values } = parseArgs({ options: { runs: { type: 'string', default: '5' } } });
+const runs = Number(values.runs);
+
+const isBench = (value: unknown): value is Bench => typeof value === 'object' && value !== null && 'run' in value;
+const benches: Bench[] = [];
+for (const file of globSync('test/bench/*.bench.ts').sort())
+  benches.push(...Object.values((await import(`../../${file}`)) as object).filter(isBench));
+
+process.stdout.write(
+  `machine: ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}, ${runs} runs each\n`,
+);
+const means = new Map<string, number>();
+for (const bench of benches) {
+  await bench.run(Math.ceil(bench.count / 10)); // warm
+  const rates: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    await bench.run(bench.count);
+    rates.push((bench.count * 1000) / (performance.now() - start));
+  }
+  const mean = rates.reduce((a, b) => a + b, 0) / runs;
+  const sd = Math.sqrt(rates.reduce((a, b) => a + (b - mean) ** 2, 0) / Math.max(1, runs - 1));
+  means.set(bench.name, mean);
+  const against = bench.baselineOf === undefined ? undefined : means.get(bench.baselineOf);
+  const ratio = against === undefined ? '' : `   (${bench.baselineOf}: ${(against / mean).toFixed(1)} × faster)`;
+  process.stdout.write(
+    `${bench.name.padEnd(42)} ${mean.toFixed(0).padStart(8)} ± ${sd.toFixed(0)} ${bench.unit}${ratio}\n`,
+  );
+}

@@ -1,0 +1,10 @@
+/** A piece of work that is repeated; the report gives mean ± sd of its rate over several runs. */
+export interface Bench {
+  readonly name: string;
+  readonly unit: string;
+  /** Does the work `count` times. */
+  run(count: number): void | Promise<void>;
+  readonly count: number;
+  /** Name of the bench that this one is the yardstick of: the report gives the ratio. */
+  readonly baselineOf?: string;
+}
