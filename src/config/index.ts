@@ -13,7 +13,7 @@
 export * from './document.ts';
 export type { Role, SignatureEntry } from './evidence.ts';
 export { MAX_SIGNATURES } from './evidence.ts';
-export { compareVersions, type Floor } from './floor.ts';
+export { compareVersions, type Floor, MAX_ACCEPTED } from './floor.ts';
 export type { FailedModel, ModelAdminState, ModelEntry } from './model-entry.ts';
 export { type JudgeOptions, sourceProblem } from './model-rules.ts';
 export * from './publish.ts';
