@@ -45,7 +45,7 @@ const restrictModel = (model: ModelEntry, next: SnapshotDocument): ModelEntry =>
     ...model,
     state: stricterState(model.state, other.state),
     tasks: model.tasks.filter((t) => other.tasks.includes(t)),
-    subclouds: both(model.subclouds, other.subclouds),
+    ...listed('subclouds', both(model.subclouds, other.subclouds)),
   };
 };
 
@@ -58,6 +58,9 @@ const both = <T>(a: readonly T[] | undefined, b: readonly T[] | undefined): T[] 
   if (a === undefined) return b === undefined ? undefined : [...b];
   return b === undefined ? [...a] : a.filter((x) => b.includes(x));
 };
+
+const listed = <K extends string>(key: K, list: string[] | undefined): Partial<Record<K, string[]>> =>
+  list === undefined ? {} : ({ [key]: list } as Record<K, string[]>);
 
 const ACCESS = ['open', 'semi-open', 'closed'] as const;
 const restrictSubcloud = (subcloud: Subcloud, all: readonly Subcloud[]): Subcloud[] => {
@@ -77,8 +80,8 @@ const restrictSubcloud = (subcloud: Subcloud, all: readonly Subcloud[]): Subclou
         ...(Object.keys(labels).length > 0 ? { labels } : {}),
         ...(memory > 0 ? { minGpuMemoryMiB: memory } : {}),
       },
-      nodes: both(subcloud.nodes, other.nodes),
-      owners: both(subcloud.owners, other.owners),
+      ...listed('nodes', both(subcloud.nodes, other.nodes)),
+      ...listed('owners', both(subcloud.owners, other.owners)),
       isolate: subcloud.isolate === true || other.isolate === true,
     },
   ];
