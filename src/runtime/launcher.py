@@ -28,10 +28,10 @@ KINDS = {"int": r"[0-9]{1,9}", "float": r"[0-9]{1,6}(\.[0-9]{1,6})?", "word": r"
 FORCED = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
           "VLLM_HOST_IP": "127.0.0.1", "NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}
 MARKS = (("capturing", re.compile(r"Capturing CUDA graph|Graph capturing|Capturing graphs")),
-         ("compiling", re.compile(r"torch\.compile|Dynamo bytecode|Compiling a graph|Warming up model for the compilation")),
+         ("compiling", re.compile(r"torch\.compile (takes|and )|Dynamo bytecode|Compiling a graph|Warming up model for the comp")),
          ("ready", re.compile(r"Application startup complete|Uvicorn running on")),
          ("loading", re.compile(r"Starting to load model|Loading (safetensors|model) |Loading weights|checkpoint shards")))
-GPU = "index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,driver_version,compute_cap"
+ORDER, GPU = ["loading", "compiling", "capturing", "ready"], "index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,driver_version,compute_cap"
 
 def now():
     return int(time.time() * 1000)
@@ -252,7 +252,7 @@ class Launcher:
             text = "".join(c for c in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line.decode("utf-8", "replace")) if c.isprintable())[:400]
             self.tail = (self.tail + [text])[-20:] if text else self.tail
             mark = next((name for name, pattern in MARKS if pattern.search(text)), None)
-            if mark and self.facts["phase"] in ("loading", "compiling", "capturing"):
+            if mark and self.facts["phase"] in ORDER and ORDER.index(mark) > ORDER.index(self.facts["phase"]):  # forward only
                 self.phase(mark)
         return bool(raw)
 
