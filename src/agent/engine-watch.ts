@@ -1,0 +1,87 @@
+import type { Clock } from '../lib/clock.ts';
+import {
+  type EngineClient,
+  type EngineMetrics,
+  type LauncherFacts,
+  type LauncherLink,
+  type RuntimeView,
+  runtimeView,
+} from '../runtime/index.ts';
+
+/** What is known of the engine right now. */
+export interface EngineView {
+  readonly runtime: RuntimeView;
+  readonly facts: LauncherFacts | null;
+  readonly metrics: EngineMetrics | null;
+  readonly tokensPerSecond: number;
+  /** The runtime container was told to end. */
+  readonly terminating: boolean;
+}
+
+const NOTHING: EngineView = {
+  runtime: { phase: 'waiting', reason: 'LauncherMissing', message: 'the runtime container has not started yet' },
+  facts: null,
+  metrics: null,
+  tokensPerSecond: 0,
+  terminating: false,
+};
+
+/** Looks at launcher and engine about once a second; the last look is `view`. */
+export class EngineWatch {
+  readonly #link: LauncherLink;
+  readonly #engine: Pick<EngineClient, 'health' | 'metrics'>;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<() => void>();
+  #counted: { readonly tokens: number; readonly at: number } | null = null;
+  view: EngineView = NOTHING;
+
+  constructor(link: LauncherLink, engine: Pick<EngineClient, 'health' | 'metrics'>, clock: Clock) {
+    this.#link = link;
+    this.#engine = engine;
+    this.#clock = clock;
+  }
+
+  /** Called after each look that found something new. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async look(): Promise<EngineView> {
+    const facts = await this.#link.facts();
+    // without a process there is nobody to ask
+    const health =
+      facts?.pid == null
+        ? ({ state: 'down', why: 'refused', detail: 'no engine process' } as const)
+        : await this.#engine.health();
+    const runtime = runtimeView(facts, health, this.#clock.now());
+    const metrics = runtime.phase === 'ready' ? await this.#engine.metrics().catch(() => null) : null;
+    const before = this.view;
+    this.view = {
+      runtime,
+      facts,
+      metrics,
+      tokensPerSecond: this.#rate(metrics),
+      terminating: await this.#link.terminating(),
+    };
+    const mark = (v: EngineView): string =>
+      `${v.runtime.phase} ${v.runtime.reason} ${v.facts?.startedAt} ${v.facts?.restarts} ${v.facts?.probe?.n} ${v.facts?.generation} ${v.facts?.sandbox.tier} ${v.terminating}`;
+    if (mark(before) !== mark(this.view)) for (const listener of this.#listeners) listener();
+    return this.view;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const view = await this.look();
+      await this.#clock.sleep(view.runtime.phase === 'ready' ? 1_000 : 300, signal).catch(() => {});
+    }
+  }
+
+  #rate(metrics: EngineMetrics | null): number {
+    const at = this.#clock.monotonic();
+    const last = this.#counted;
+    this.#counted = metrics ? { tokens: metrics.generationTokens, at } : null;
+    if (!metrics || !last || at <= last.at || metrics.generationTokens < last.tokens) return 0;
+    return Math.round(((metrics.generationTokens - last.tokens) * 1000) / (at - last.at));
+  }
+}

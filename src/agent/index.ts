@@ -1,0 +1,18 @@
+/**
+ * agent: the sidecar program. It holds the node's identity, speaks to the network, and keeps one model in the engine.
+ *
+ * Reading order: settings and identity (what comes from outside); server-clock and http (calls to the network),
+ * registration; socket → session (one socket: challenge, hello, welcome, signed frames) → reconnect (when to come back,
+ * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to receipt);
+ * config-sync (accepted, applied, what may be done now); engine-watch, isolation, test-inference, model-install →
+ * model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
+ * node-view (heartbeat and status as functions of one view) → heartbeat, status; record (the execution record);
+ * agent (the wiring), main (the program).
+ *
+ * Invariants: journalled before promised; an attempt reaches the engine at most once; what is accepted and not applied only
+ * takes away; nothing is served before its files, its isolation and its test are proved; loops are level-based and one
+ * loop's trouble never stops another; no prompt, output, key or token in any log, metric, record or status.
+ */
+export { type AgentOptions, type RunningAgent, startAgent } from './agent.ts';
+export type { Journal, JournalRecord } from './journal.ts';
+export { parseSettings, type Settings } from './settings.ts';

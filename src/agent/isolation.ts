@@ -1,0 +1,85 @@
+import { lookup } from 'node:dns/promises';
+import type { AgentSettings } from '../api/contract.ts';
+import type { Clock } from '../lib/clock.ts';
+import { CodedError } from '../lib/errors.ts';
+import type { Tier } from '../protocol/index.ts';
+import { type LauncherFacts, probeTargets, probeVerdict } from '../runtime/index.ts';
+
+export type IsolationMode = AgentSettings['isolation'];
+
+/** A tier, and how far it is shown to hold. */
+export type Isolation =
+  | { readonly tier: Tier; readonly provedAt: number }
+  | { readonly tier: 'none'; readonly provedAt: 0; readonly why: string };
+
+/** What the launcher is asked to put on itself. Auto begins with the strongest. */
+export const launcherTier = (mode: IsolationMode, sandboxUnavailable: boolean): 'sandbox' | 'none' => {
+  switch (mode) {
+    case 'Sandbox':
+      return 'sandbox';
+    case 'Auto':
+      return sandboxUnavailable ? 'none' : 'sandbox';
+    default:
+      return 'none';
+  }
+};
+
+/** Addresses of what surrounds the pod, for the probe: names are resolved here, as the runtime has no DNS. */
+export const surroundings = async (at: {
+  readonly apiServer: string | undefined;
+  readonly endpoint: string;
+  readonly agent: string;
+}): Promise<string[]> => {
+  const url = new URL(at.endpoint);
+  const port = url.port || (url.protocol === 'http:' ? '80' : '443');
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const address = await lookup(host).then(
+    (found) => (found.family === 6 ? `[${found.address}]` : found.address),
+    () => undefined,
+  );
+  return probeTargets({
+    ...(at.apiServer === undefined ? {} : { apiServer: at.apiServer }),
+    ...(address === undefined ? {} : { network: `${address}:${port}` }),
+    ...(at.agent === '' ? {} : { agent: at.agent }),
+  });
+};
+
+export interface ProbePort {
+  /** Asks the launcher for one probe; resolves with its number. */
+  ask(targets: readonly string[]): Promise<number>;
+  facts(): LauncherFacts | null;
+}
+
+const PROBE_WAIT_MS = 20_000;
+
+/**
+ * Has the launcher try every way out from inside the sandbox, and judges what it met. Resolves with the proved tier.
+ * @throws CodedError `isolation_unproved` with what is open, or why it could not be tried
+ */
+export const proveIsolation = async (
+  mode: IsolationMode,
+  launcher: 'sandbox' | 'none',
+  targets: readonly string[],
+  port: ProbePort,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Isolation> => {
+  if (mode === 'None') return { tier: 'none', provedAt: clock.now() };
+  if (mode === 'PodPolicy') return { tier: 'podpolicy', provedAt: clock.now() };
+  if (mode === 'InitGuard') throw new CodedError('isolation_unproved', 'InitGuard cannot be proved by this agent yet');
+  if (launcher === 'none') {
+    const sandbox = port.facts()?.sandbox;
+    return { tier: 'none', provedAt: 0, why: sandbox?.error ?? 'the sandbox is not available' };
+  }
+  const n = await port.ask(targets);
+  const end = clock.monotonic() + PROBE_WAIT_MS;
+  for (;;) {
+    const facts = port.facts();
+    const verdict = facts && probeVerdict(facts, n, targets);
+    if (verdict?.proved) return { tier: 'sandbox', provedAt: verdict.at };
+    const done = facts?.probe?.n === n;
+    if (done || clock.monotonic() > end)
+      throw new CodedError('isolation_unproved', verdict ? verdict.why : 'the launcher did not answer the probe');
+    await clock.sleep(200, signal);
+  }
+};

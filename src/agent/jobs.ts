@@ -1,0 +1,500 @@
+import type { Clock } from '../lib/clock.ts';
+import { assertNever, errorText } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import {
+  type Domain,
+  type Hello,
+  type JobOffer,
+  type JobReceiptMessage,
+  type JobResultStruct,
+  type LostReason,
+  parseStrictJson,
+  type ReceiptAuthority,
+  type Sha256,
+  type Signer,
+  sha256Hex,
+  signStruct,
+  verifyReceipt,
+  type Welcome,
+  zJobReceipt,
+  zJobResult,
+} from '../protocol/index.ts';
+import type { EngineClient, RunDone, Timeouts } from '../runtime/index.ts';
+import { DeltaStream } from './delta-stream.ts';
+import { NetworkError } from './http.ts';
+import type { AgentMetrics } from './job-metrics.ts';
+import type { JobKey, Journal } from './journal.ts';
+import { checkOffer, engineRequest, type OfferRules } from './offer-check.ts';
+
+/** The way to the network, as jobs need it. */
+export interface JobChannel {
+  /** False when no session is open, or the frame is larger than the network takes. */
+  send(t: string, payload: string | object): boolean;
+  frameBytes(): number;
+  /** A promise while the socket is congested. */
+  congestion(): Promise<void> | undefined;
+  /** POST /v1/results. @throws NetworkError */
+  postResult(payload: string): Promise<unknown>;
+}
+
+export interface JobsOptions {
+  readonly clock: Clock;
+  /** Server time, ms. */
+  readonly serverNow: () => number;
+  readonly logger: Logger;
+  readonly domain: Domain;
+  readonly signer: Signer;
+  readonly journal: Journal;
+  readonly engine: Pick<EngineClient, 'run'>;
+  readonly channel: JobChannel;
+  readonly rules: () => OfferRules;
+  readonly limits: () => { readonly slots: number; readonly queue: number; readonly timeouts: Timeouts };
+  readonly authorities: () => readonly ReceiptAuthority[];
+  readonly metrics: AgentMetrics;
+  readonly record: (kind: string, data: Record<string, unknown>) => void;
+  readonly onError: (code: string) => void;
+  /** Told when the number of open jobs changed. */
+  readonly onLoad: () => void;
+}
+
+interface Job extends JobKey {
+  readonly offer: JobOffer;
+  readonly requestHash: Sha256;
+  readonly order: number;
+  readonly acceptedAt: number;
+  readonly abort: AbortController;
+  readonly deltas: DeltaStream;
+  state: 'queued' | 'running';
+  /** Why it is being stopped; `silent` tells nobody. */
+  stop: LostReason | 'silent' | null;
+  lastFrame: number;
+}
+
+interface Waiting {
+  readonly key: JobKey;
+  readonly deadline: number;
+  readonly finishedAt: number;
+  lastSent: number;
+  /** Times the network closed or answered terminally right after this result (§5). */
+  refusals: number;
+}
+
+const PROGRESS_MS = 8_000;
+const RESEND_MS = 60_000;
+const KEEP_MS = 86_400_000;
+const keyOf = ({ jobId, attempt }: JobKey): string => `${attempt} ${jobId}`;
+
+/**
+ * Jobs from offer to receipt (docs/protocol.md §5). A job is journalled before it is accepted, its result before it is
+ * sent; an attempt reaches the engine at most once; whatever happens to one job never touches the next.
+ */
+export class Jobs {
+  readonly #o: JobsOptions;
+  readonly #log: Logger;
+  readonly #open = new Map<string, Job>();
+  readonly #results = new Map<string, Waiting>();
+  readonly #orphans: JobKey[];
+  #order = 0;
+  #lastResult: { readonly key: string; readonly at: number } | null = null;
+  #idle: (() => void)[] = [];
+
+  constructor(options: JobsOptions) {
+    this.#o = options;
+    this.#log = options.logger;
+    const { journal } = options;
+    this.#orphans = journal.accepted();
+    for (const r of journal.unreceipted()) this.#await(r, r.deadline);
+    if (this.#orphans.length + this.#results.size > 0)
+      this.#log.info(
+        { lost: this.#orphans.length, results: this.#results.size },
+        'the journal holds work of the last run',
+      );
+  }
+
+  /** Accepted and not ended. */
+  get used(): number {
+    return this.#open.size;
+  }
+  /** Results without a receipt. */
+  get unreceipted(): number {
+    return this.#results.size;
+  }
+  get running(): number {
+    return [...this.#open.values()].filter((j) => j.state === 'running').length;
+  }
+  /** Resolves when no job is open. */
+  async idle(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** What hello names. Results that the network refused twice are no longer named. */
+  helloJobs(): Hello['jobs'] {
+    const running = [...this.#open.values()].map((j) => ({
+      jobId: j.jobId,
+      attempt: j.attempt,
+      state: 'running' as const,
+      deltas: j.deltas.lines,
+    }));
+    const results = [...this.#results.values()]
+      .filter((w) => w.refusals < 2)
+      .map((w) => ({ ...w.key, state: 'result' as const, deltas: this.#o.journal.get(w.key)?.lines ?? 0 }));
+    return [...running, ...results].slice(0, 1024);
+  }
+
+  /** Reconciles with the network's list: wanted jobs go on from its line, the others stop, every result is sent again. */
+  welcomed(jobs: Welcome['jobs']): void {
+    this.reconcile(jobs);
+    for (const key of this.#orphans.splice(0)) {
+      this.#o.channel.send('job.lost', { ...key, reason: 'agent_restart' });
+      this.#end(key, 'agent_restart');
+    }
+    for (const w of this.#results.values()) if (w.refusals < 2) void this.#sendResult(w);
+  }
+
+  /** The jobs that the network still wants; `deltas` = lines that it holds. Also what a heartbeat's answer says. */
+  reconcile(jobs: readonly (JobKey & { readonly deltas?: number | undefined })[]): void {
+    const wanted = new Map(jobs.map((j) => [keyOf(j), j]));
+    for (const [key, job] of this.#open) {
+      const want = wanted.get(key);
+      if (!want) {
+        this.#stop(job, 'silent');
+        continue;
+      }
+      if (want.deltas !== undefined) job.deltas.resumeAt(want.deltas);
+    }
+  }
+
+  /** @param payload the offer's exact bytes */
+  offer(offer: JobOffer, payload: string): void {
+    const { channel, journal, clock } = this.#o;
+    const key = { jobId: offer.jobId, attempt: offer.attempt };
+    if (this.#open.has(keyOf(key))) {
+      channel.send('job.accept', key);
+      return;
+    }
+    const held = this.#results.get(keyOf(key));
+    if (held) return void this.#sendResult(held);
+    const started = clock.monotonic();
+    const limits = this.#o.limits();
+    const highest = journal.highest(offer.jobId);
+    const verdict = checkOffer(offer, this.#o.rules(), {
+      highestAttempt: highest?.attempt,
+      open: this.#open.size,
+      slots: limits.slots,
+      queue: limits.queue,
+    });
+    if (!verdict.ok) {
+      this.#reject(key, verdict.code, verdict.message);
+      return;
+    }
+    for (const job of this.#open.values()) if (job.jobId === offer.jobId) this.#stop(job, 'silent');
+    const requestHash = sha256Hex(payload);
+    try {
+      journal.accept({ ...key, deadline: offer.deadline, requestHash });
+    } catch (error) {
+      this.#log.error({ job: offer.jobId, error }, 'the journal cannot keep the promise, so none is made');
+      this.#o.onError('journal');
+      this.#reject(key, 'not_ready', 'the journal cannot be written');
+      return;
+    }
+    const job: Job = {
+      ...key,
+      offer,
+      requestHash,
+      order: this.#order++,
+      acceptedAt: clock.monotonic(),
+      abort: new AbortController(),
+      deltas: new DeltaStream({ key, clock, channel, onSent: () => this.#touched(job) }),
+      state: 'queued',
+      stop: null,
+      lastFrame: clock.monotonic(),
+    };
+    this.#open.set(keyOf(key), job);
+    this.#o.record('job.accepted', { ...key, model: offer.model, kind: offer.kind, requestHash });
+    channel.send('job.accept', key);
+    this.#loadChanged();
+    this.#startNext();
+    this.#o.metrics.jobOverhead.observe((clock.monotonic() - started) / 1000);
+  }
+
+  /** Frees the engine at once; a result already signed is sent instead. */
+  cancel(key: JobKey, reason: string): void {
+    const job = this.#open.get(keyOf(key));
+    this.#log.info({ job: key.jobId, attempt: key.attempt, reason }, 'job cancelled by the network');
+    if (job) {
+      this.#stop(job, 'cancelled');
+      return;
+    }
+    const held = this.#results.get(keyOf(key));
+    if (held) return void this.#sendResult(held);
+    this.#o.channel.send('job.lost', { jobId: key.jobId, attempt: key.attempt, reason: 'cancelled' });
+  }
+
+  /** Settles a result when the receipt is truly the network's; anything else is ignored and reported. */
+  receipt(message: JobReceiptMessage): void {
+    const { receipt } = message;
+    const key = { jobId: receipt.jobId, attempt: receipt.attempt };
+    const waiting = this.#results.get(keyOf(key));
+    const payload = waiting && this.#o.journal.get(key)?.payload;
+    if (!waiting || !payload) return;
+    const held = zJobResult.parse(parseStrictJson(payload));
+    const pair = { result: held.result, resultSig: held.sig, receipt, sig: message.sig, signer: message.signer };
+    const wrong = verifyReceipt(this.#o.domain, pair, this.#o.authorities()).find((check) => !check.ok);
+    if (wrong) {
+      this.#log.warn(
+        { job: key.jobId, attempt: key.attempt, reason: wrong.text },
+        'receipt ignored: it does not verify',
+      );
+      this.#o.onError('receipt_invalid');
+      return;
+    }
+    this.#o.journal.receipted(key, receipt.verdict);
+    this.#results.delete(keyOf(key));
+    this.#o.metrics.receiptAge.observe((this.#o.clock.monotonic() - waiting.finishedAt) / 1000);
+    this.#o.metrics.jobs.inc({ outcome: receipt.verdict });
+    this.#o.record('job.receipted', { ...key, verdict: receipt.verdict, resultHash: receipt.resultHash });
+    this.#log.debug({ job: key.jobId, attempt: key.attempt, verdict: receipt.verdict }, 'receipt verified');
+  }
+
+  /** Stops every open job with this reason (the end of a drain or handover). */
+  loseAll(reason: 'draining' | 'handover'): void {
+    for (const job of [...this.#open.values()]) this.#stop(job, reason);
+  }
+
+  /** True when a terminal close came within 10 s of a result: then that result may be its cause (§5). */
+  sessionRefused(): boolean {
+    const last = this.#lastResult;
+    if (!last || this.#o.clock.monotonic() - last.at > 10_000) return false;
+    this.#refused(last.key);
+    return true;
+  }
+
+  /** Leases and resends; runs until `signal`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, journal, metrics } = this.#o;
+    for (let tick = 0; !signal.aborted; tick++) {
+      const now = clock.monotonic();
+      for (const job of this.#open.values()) if (now - job.lastFrame >= PROGRESS_MS) this.#progress(job);
+      const serverNow = this.#o.serverNow();
+      for (const job of this.#open.values())
+        if (job.state === 'queued' && job.offer.deadline <= serverNow) this.#stop(job, 'timeout_total');
+      for (const [key, w] of this.#results) {
+        if (serverNow > w.deadline + KEEP_MS) this.#results.delete(key);
+        else if (w.refusals < 2 && now - w.lastSent >= RESEND_MS) void this.#sendResult(w);
+      }
+      if (tick % 300 === 0) {
+        try {
+          metrics.journalRecords.set(journal.compact(serverNow));
+        } catch (error) {
+          this.#log.warn({ error }, 'the journal could not be compacted');
+        }
+      }
+      await clock.sleep(2_000, signal).catch(() => {});
+    }
+    for (const job of this.#open.values()) this.#stop(job, 'silent', false);
+  }
+
+  #reject(key: JobKey, code: string, message: string): void {
+    this.#o.channel.send('job.reject', { ...key, code, message });
+    this.#o.metrics.jobs.inc({ outcome: `rejected_${code}` });
+    this.#o.record('job.rejected', { ...key, code });
+    this.#log.info({ job: key.jobId, attempt: key.attempt, reason: code }, 'job rejected');
+  }
+
+  #touched(job: Job): void {
+    job.lastFrame = this.#o.clock.monotonic();
+  }
+
+  #progress(job: Job): void {
+    this.#touched(job);
+    const phase = job.state === 'queued' ? 'queued' : job.deltas.lines > 0 ? 'decode' : 'prefill';
+    this.#o.channel.send('job.progress', {
+      jobId: job.jobId,
+      attempt: job.attempt,
+      phase,
+      ...(job.deltas.lines > 0 ? { tokens: job.deltas.lines } : {}),
+    });
+  }
+
+  /** Highest priority first, then the order of arrival. */
+  #startNext(): void {
+    while (this.running < this.#o.limits().slots) {
+      const next = [...this.#open.values()]
+        .filter((j) => j.state === 'queued' && !j.stop)
+        .sort((a, b) => b.offer.priority - a.offer.priority || a.order - b.order)[0];
+      if (!next) return;
+      next.state = 'running';
+      this.#run(next).catch((error: unknown) => {
+        this.#log.error({ job: next.jobId, error }, 'job failed inside the agent');
+        this.#finish(next, 'engine_error');
+      });
+    }
+  }
+
+  async #run(job: Job): Promise<void> {
+    const { clock, engine, metrics } = this.#o;
+    const { offer } = job;
+    const { timeouts } = this.#o.limits();
+    const left = Math.max(1, offer.deadline - this.#o.serverNow());
+    const done = await engine.run(offer.kind, engineRequest(offer, this.#o.rules().maxOutputTokens), {
+      stream: offer.stream,
+      signal: job.abort.signal,
+      timeouts: { ...timeouts, totalMs: Math.min(timeouts.totalMs, left) },
+      headers: { 'x-request-id': `${offer.jobId}.${offer.attempt}` },
+      clock,
+      onLine: (line, index) => {
+        const at = clock.monotonic();
+        if (index === 0) metrics.ttft.observe((at - job.acceptedAt) / 1000);
+        job.deltas.push(line);
+        metrics.chunkOverhead.observe((clock.monotonic() - at) / 1000);
+        return this.#o.channel.congestion();
+      },
+    });
+    switch (done.state) {
+      case 'done':
+        return this.#completed(job, done);
+      case 'failed':
+        if (!job.stop)
+          this.#log.warn(
+            { job: job.jobId, attempt: job.attempt, reason: done.reason, detail: done.detail },
+            'job lost',
+          );
+        return this.#finish(job, job.stop ?? done.reason);
+      default:
+        return assertNever(done);
+    }
+  }
+
+  #completed(job: Job, done: RunDone): void {
+    const { journal, clock, metrics } = this.#o;
+    const started = clock.monotonic();
+    const { offer } = job;
+    const result: JobResultStruct = {
+      jobId: job.jobId,
+      attempt: job.attempt,
+      node: this.#o.signer.address,
+      model: offer.model,
+      modelDigest: offer.modelDigest,
+      configDigest: offer.configDigest,
+      requestHash: job.requestHash,
+      outputHash: sha256Hex(done.output),
+      promptTokens: done.usage?.promptTokens ?? 0,
+      completionTokens: offer.kind === 'embeddings' ? 0 : (done.usage?.completionTokens ?? done.contentChunks),
+      finishReason: offer.kind === 'embeddings' ? 'stop' : done.finishReason,
+      finishedAt: this.#o.serverNow(),
+    };
+    const sig = signStruct(this.#o.signer, this.#o.domain, 'JobResult', result);
+    const payload = JSON.stringify({ result, sig, output: done.output });
+    try {
+      journal.result(job, payload, done.lines);
+    } catch (error) {
+      this.#log.error({ job: job.jobId, error }, 'the result cannot be made durable');
+      this.#o.onError('journal');
+      this.#finish(job, 'disk_full');
+      return;
+    }
+    job.deltas.end();
+    const waiting = this.#await(job, offer.deadline);
+    this.#close(job);
+    const { completionTokens, promptTokens, outputHash, finishReason } = result;
+    this.#o.record('job.result', {
+      ...waiting.key,
+      outputHash,
+      promptTokens,
+      completionTokens,
+      finishReason,
+    });
+    this.#log.info(
+      {
+        job: job.jobId,
+        attempt: job.attempt,
+        ms: Math.round(clock.monotonic() - job.acceptedAt),
+        promptTokens,
+        completionTokens,
+      },
+      'job done, result signed',
+    );
+    metrics.jobOverhead.observe((clock.monotonic() - started) / 1000);
+    void this.#sendResult(waiting);
+  }
+
+  #await(key: JobKey, deadline: number): Waiting {
+    const w: Waiting = {
+      key: { jobId: key.jobId, attempt: key.attempt },
+      deadline,
+      finishedAt: this.#o.clock.monotonic(),
+      lastSent: Number.NEGATIVE_INFINITY,
+      refusals: 0,
+    };
+    this.#results.set(keyOf(key), w);
+    return w;
+  }
+
+  /** By frame where it fits, else by POST /v1/results: the same bytes each time. */
+  async #sendResult(w: Waiting): Promise<void> {
+    const now = this.#o.clock.monotonic();
+    const payload = this.#o.journal.get(w.key)?.payload;
+    if (!payload) return;
+    w.lastSent = now;
+    if (this.#o.channel.send('job.result', payload)) {
+      this.#lastResult = { key: keyOf(w.key), at: now };
+      return;
+    }
+    try {
+      this.receipt(zJobReceipt.parse(await this.#o.channel.postResult(payload)));
+    } catch (error) {
+      const status = error instanceof NetworkError ? error.status : 0;
+      this.#log.warn({ job: w.key.jobId, error: errorText(error) }, 'result not taken, it is sent again');
+      if ([400, 401, 413].includes(status)) this.#refused(keyOf(w.key));
+    }
+  }
+
+  #refused(key: string): void {
+    const w = this.#results.get(key);
+    if (!w) return;
+    w.refusals++;
+    if (w.refusals < 2) return;
+    this.#log.error(
+      { job: w.key.jobId, attempt: w.key.attempt },
+      'the network refuses this result; it is kept, not sent',
+    );
+    this.#o.onError('result_refused');
+  }
+
+  #stop(job: Job, reason: LostReason | 'silent', settle = true): void {
+    job.stop ??= reason;
+    if (job.state === 'running') job.abort.abort();
+    else if (settle) this.#finish(job, reason);
+  }
+
+  /** The end of an attempt without a result. */
+  #finish(job: Job, reason: LostReason | 'silent'): void {
+    if (!this.#open.has(keyOf(job))) return;
+    job.deltas.end();
+    this.#end(job, reason);
+    if (reason !== 'silent') this.#o.channel.send('job.lost', { jobId: job.jobId, attempt: job.attempt, reason });
+    this.#o.metrics.jobs.inc({ outcome: reason === 'silent' ? 'aborted' : `lost_${reason}` });
+    this.#o.record('job.lost', { jobId: job.jobId, attempt: job.attempt, reason });
+    this.#close(job);
+  }
+
+  #end(key: JobKey, reason: string): void {
+    try {
+      this.#o.journal.ended(key, reason);
+    } catch (error) {
+      this.#log.error({ job: key.jobId, error }, 'the end of a job could not be journalled');
+    }
+  }
+
+  #close(job: Job): void {
+    this.#open.delete(keyOf(job));
+    this.#loadChanged();
+    this.#startNext();
+    if (this.#open.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #loadChanged(): void {
+    this.#o.metrics.inflight.set(this.#open.size);
+    this.#o.onLoad();
+  }
+}

@@ -1,0 +1,483 @@
+import type { AcceptedConfig, ModelEntry } from '../config/index.ts';
+import type { Clock } from '../lib/clock.ts';
+import { CodedError, errorText } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { type ModelStatus, type ModelStore, move, newModel } from '../models/index.ts';
+import { type Sha256, tierAtLeast } from '../protocol/index.ts';
+import { capacityOf, type EngineArgs, type EngineClient, type LauncherLink, mergeArgs } from '../runtime/index.ts';
+import type { ConfigSync } from './config-sync.ts';
+import type { EngineWatch } from './engine-watch.ts';
+import { type Isolation, type IsolationMode, launcherTier, proveIsolation } from './isolation.ts';
+import type { AgentMetrics } from './job-metrics.ts';
+import { type InstallOptions, installModel } from './model-install.ts';
+import { testInference } from './test-inference.ts';
+
+export interface ModelManagerOptions {
+  readonly config: ConfigSync;
+  /** `name:version` that the operator assigned. */
+  readonly assigned: () => string | undefined;
+  readonly link: LauncherLink;
+  readonly watch: EngineWatch;
+  readonly engine: Pick<EngineClient, 'run' | 'models'>;
+  readonly store: ModelStore;
+  readonly install: Omit<InstallOptions, 'store' | 'policy' | 'onStep' | 'verified' | 'clock' | 'logger' | 'metrics'>;
+  readonly sourceRules: Omit<InstallOptions['policy'], 'trustedSources'>;
+  readonly engineArgs: Readonly<Record<string, string>>;
+  readonly isolation: IsolationMode;
+  readonly probeTargets: () => Promise<string[]>;
+  /** Resolves when no job runs: before an engine is stopped for another model. */
+  readonly idle: () => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: AgentMetrics;
+  readonly record: (kind: string, data: Record<string, unknown>) => void;
+  readonly onChange: () => void;
+  readonly onError: (code: string, message: string) => void;
+}
+
+/** The model in the engine, after its test. */
+export interface Serving {
+  readonly model: ModelEntry;
+  readonly args: EngineArgs;
+  /** launcher.startedAt of the engine that passed: another start must pass again. */
+  readonly engineStart: number;
+}
+
+export type Step = 'idle' | 'installing' | 'loading' | 'proving' | 'testing' | 'active' | 'quarantined';
+
+/** One model as status and heartbeats show it. */
+export interface ModelView {
+  readonly ref: string;
+  readonly digest: Sha256;
+  readonly status: ModelStatus;
+  readonly percent: number;
+  readonly note: string | undefined;
+}
+
+type Plan =
+  | { readonly kind: 'none'; readonly why: string }
+  | { readonly kind: 'serve'; readonly key: string; readonly model: ModelEntry; readonly args: EngineArgs };
+
+const QUARANTINE_CAP_MS = 300_000;
+const REPROVE_MS = 3_600_000;
+const REVIEW_MS = 86_400_000;
+const CRASHES = 3;
+const REASONS: Readonly<Record<string, string>> = {
+  digest_mismatch: 'DigestMismatch',
+  insufficient_disk: 'InsufficientDisk',
+  source_failed: 'SourceFailed',
+  source_stalled: 'SourceStalled',
+  untrusted_source: 'SourceUntrusted',
+  insecure_source: 'SourceUntrusted',
+  bad_manifest: 'SignatureInvalid',
+  test_failed: 'TestInferenceFailed',
+  isolation_unproved: 'IsolationUnproved',
+  args_refused: 'ArgumentRefused',
+};
+
+/**
+ * Brings the one model that this node shall serve from the snapshot into the engine, and keeps it there: install → verify →
+ * load → prove the isolation → test → Active. Level-based: each round starts from what is wanted and what is there, so a
+ * changed wish, a crashed engine and a restarted agent all take the same path. A failure puts the model aside, and it is
+ * tried again after a back-off or when the wish changes.
+ */
+export class ModelManager {
+  readonly #o: ModelManagerOptions;
+  readonly #log: Logger;
+  readonly #models = new Map<string, ModelView>();
+  readonly #verified = new Set<Sha256>();
+  #serving: Serving | null = null;
+  #isolation: Isolation = { tier: 'none', provedAt: 0 };
+  #step: Step = 'idle';
+  #wake = new AbortController();
+  #probe = 0;
+  #restart = 0;
+  #reviewedAt: number;
+  #desired: { key: string; path: string } | null = null;
+
+  constructor(options: ModelManagerOptions) {
+    this.#o = options;
+    this.#log = options.logger;
+    this.#probe = options.clock.now();
+    this.#reviewedAt = options.clock.monotonic();
+  }
+
+  get step(): Step {
+    return this.#step;
+  }
+  get isolation(): Isolation {
+    return this.#isolation;
+  }
+  get models(): readonly ModelView[] {
+    return [...this.#models.values()];
+  }
+  /** The tested model, when the engine that passed is up. */
+  get serving(): Serving | null {
+    const s = this.#serving;
+    const { runtime, facts } = this.#o.watch.view;
+    return s && runtime.phase === 'ready' && facts?.startedAt === s.engineStart ? s : null;
+  }
+  /** The tested model, whether or not its engine is up at this moment. */
+  get tested(): ModelEntry | null {
+    return this.#serving?.model ?? null;
+  }
+  /** Slots and queue of the wanted model. */
+  get capacity(): { slots: number; queue: number } {
+    const maxQueue = this.#o.config.effective?.jobs.maxQueue ?? 0;
+    return capacityOf(this.#serving?.args ?? this.#o.engineArgs, maxQueue);
+  }
+
+  /** Something that a plan depends on may be another now. */
+  wake(): void {
+    this.#wake.abort();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const unwatch = this.#o.watch.onChange(() => this.wake());
+    try {
+      while (!signal.aborted) {
+        this.#wake = new AbortController();
+        const plan = this.#plan();
+        const replanned = new AbortController();
+        const pursuit = this.#pursue(plan, AbortSignal.any([signal, replanned.signal]));
+        let over = false;
+        const ended = pursuit.then(() => {
+          over = true;
+        });
+        while (!over && !signal.aborted) {
+          await Promise.race([ended, this.#woken(signal)]);
+          this.#wake = new AbortController();
+          if (!over && planKey(this.#plan()) !== planKey(plan))
+            replanned.abort(new CodedError('replanned', 'another plan'));
+          if (replanned.signal.aborted) await ended;
+        }
+        await ended;
+      }
+    } finally {
+      unwatch();
+    }
+  }
+
+  async #woken(signal: AbortSignal): Promise<void> {
+    await this.#o.clock.sleep(5_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+  }
+
+  #plan(): Plan {
+    const accepted = this.#o.config.accepted;
+    if (!accepted) return { kind: 'none', why: 'no configuration is accepted yet' };
+    const ref = this.#o.assigned();
+    if (ref === undefined) return { kind: 'none', why: 'no model is assigned' };
+    const model = accepted.document.models.find((m) => m.ref === ref);
+    if (!model) return { kind: 'none', why: `${ref} is not approved by the configuration` };
+    if (model.state !== 'active') return { kind: 'none', why: `${ref} is ${model.state}` };
+    const args = { ...model.engine.args, ...this.#o.engineArgs };
+    const key = JSON.stringify([model.ref, model.digest, args, model.test]);
+    try {
+      return { kind: 'serve', key, model, args: mergeArgs(model.engine.args, this.#o.engineArgs) };
+    } catch (error) {
+      return { kind: 'none', why: errorText(error) };
+    }
+  }
+
+  /** One plan until it fails, is replaced, or the agent ends. Never throws. */
+  async #pursue(plan: Plan, signal: AbortSignal): Promise<void> {
+    try {
+      if (plan.kind === 'none') return await this.#serveNothing(plan.why, signal);
+      await this.#serve(plan, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (plan.kind === 'none') {
+        this.#log.error({ error }, 'the engine could not be stopped');
+        return await this.#o.clock.sleep(2_000, signal).catch(() => {});
+      }
+      await this.#quarantine(plan.model, error, signal);
+    }
+  }
+
+  async #serveNothing(why: string, signal: AbortSignal): Promise<void> {
+    if (this.#serving || this.#step === 'idle') this.#log.info({ reason: why }, 'no model to serve');
+    this.#enter('idle');
+    if (this.#serving) {
+      this.#serving = null;
+      this.#o.onChange();
+      await this.#o.idle();
+    }
+    this.#desired = null;
+    await this.#o.link.desire({
+      action: 'stop',
+      model: null,
+      args: {},
+      env: {},
+      tier: launcherTier(this.#o.isolation, false),
+      restart: 0,
+      probe: null,
+    });
+    // nothing to install: what the snapshot says is in effect
+    const accepted = this.#o.config.accepted;
+    if (accepted) await this.#o.config.apply(accepted);
+    while (!signal.aborted) await this.#o.clock.sleep(60_000, signal).catch(() => {});
+  }
+
+  async #serve(plan: Extract<Plan, { kind: 'serve' }>, signal: AbortSignal): Promise<void> {
+    const { model, args } = plan;
+    const { clock, config } = this.#o;
+    for (;;) {
+      signal.throwIfAborted();
+      const path = await this.#install(model, signal);
+      const engineStart = await this.#load(plan, path, signal);
+      this.#enter('proving');
+      await this.#prove(signal);
+      this.#enter('testing');
+      this.#set(model, pending(this.#status(model), 'testing'));
+      const accepted = config.accepted as AcceptedConfig;
+      const ms = await testInference(model, this.#o.engine, accepted.document.jobs.timeouts, clock, signal);
+      this.#o.metrics.testDuration.observe(ms / 1000);
+      this.#log.info({ model: model.ref, ms }, 'test inference passed');
+      this.#serving = { model, args, engineStart };
+      this.#activate(model);
+      this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.#isolation.tier, ms });
+      this.#enter('active');
+      await this.#hold(plan, signal);
+    }
+  }
+
+  /** Active: follows the configuration, proves the isolation again at intervals; returns when the engine is another one. */
+  async #hold(plan: Extract<Plan, { kind: 'serve' }>, signal: AbortSignal): Promise<void> {
+    const { clock, config } = this.#o;
+    let provedAt = clock.monotonic();
+    for (;;) {
+      signal.throwIfAborted();
+      const accepted = config.accepted;
+      if (accepted && accepted.document.models.some((m) => m.ref === plan.model.ref && m.digest === plan.model.digest))
+        await config.apply(accepted);
+      const { facts, terminating } = this.#o.watch.view;
+      if (!terminating && facts && facts.startedAt !== this.#serving?.engineStart) {
+        this.#log.warn({ model: plan.model.ref }, 'the engine is another one, it is tested again');
+        this.#serving = null;
+        this.#set(plan.model, { state: 'pending', reason: 'loading', failures: 0 });
+        return;
+      }
+      if (clock.monotonic() - provedAt >= REPROVE_MS) {
+        await this.#prove(signal);
+        provedAt = clock.monotonic();
+      }
+      if (clock.monotonic() - this.#reviewedAt >= REVIEW_MS) {
+        this.#reviewedAt = clock.monotonic();
+        this.#verified.clear();
+        await this.#install(plan.model, signal);
+        this.#activate(plan.model);
+      }
+      await clock.sleep(1_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+    }
+  }
+
+  async #install(model: ModelEntry, signal: AbortSignal): Promise<string> {
+    const { store, clock, logger, metrics, config } = this.#o;
+    if (this.#step !== 'active') this.#enter('installing');
+    let shown = -1;
+    const path = await installModel(
+      model,
+      {
+        ...this.#o.install,
+        store,
+        clock,
+        logger,
+        metrics,
+        verified: this.#verified,
+        policy: { ...this.#o.sourceRules, trustedSources: config.accepted?.document.trustedSources ?? [] },
+        onStep: (step, percent) => {
+          const tens = percent - (percent % 10);
+          if (tens === shown && this.#status(model).state === 'pending') return;
+          shown = tens;
+          this.#set(model, pending(this.#status(model), step), tens);
+        },
+      },
+      signal,
+    );
+    // whatever nobody lists goes after cacheMs; what is loaded stays
+    const listed = new Set(
+      [...(config.accepted?.document.models ?? []), ...(config.applied?.document.models ?? [])].map((m) => m.digest),
+    );
+    if (this.#serving) listed.add(this.#serving.model.digest);
+    const gone = await store.gc(listed, config.accepted?.document.ttl.cacheMs ?? 0, clock.now());
+    for (const digest of gone) this.#log.info({ digest }, 'unlisted model removed');
+    return path;
+  }
+
+  /** Has the launcher run the model; resolves with the engine's start when it answers for it. */
+  async #load(plan: Extract<Plan, { kind: 'serve' }>, path: string, signal: AbortSignal): Promise<number> {
+    const { clock, watch, engine } = this.#o;
+    const { model } = plan;
+    if (this.#serving && this.#serving.model.digest !== model.digest) {
+      this.#log.info(
+        { from: this.#serving.model.ref, to: model.ref },
+        'switching the model, running jobs finish first',
+      );
+      this.#serving = null;
+      this.#o.onChange();
+      await this.#o.idle();
+      signal.throwIfAborted();
+    }
+    this.#enter('loading');
+    this.#set(model, pending(this.#status(model), 'loading'));
+    if (this.#desired?.key !== plan.key) this.#log.info({ model: model.ref, args: plan.args }, 'starting the engine');
+    this.#desired = { key: plan.key, path };
+    let generation = await this.#desire(plan, path);
+    const started = clock.monotonic();
+    let phase = '';
+    let crashesBefore: number | null = null;
+    for (;;) {
+      signal.throwIfAborted();
+      const { runtime, facts } = await watch.look();
+      if (runtime.phase !== phase) {
+        phase = runtime.phase;
+        this.#o.onChange();
+        if (['loading', 'compiling', 'capturing', 'crashed'].includes(phase))
+          this.#log.info({ model: model.ref, phase, reason: runtime.reason }, `engine ${phase}`);
+      }
+      if (facts && facts.generation === generation) {
+        crashesBefore ??= facts.restarts;
+        if (facts.reason?.code === 'SandboxUnavailable' && this.#o.isolation === 'Auto' && !this.#unconfined) {
+          this.#log.warn({ error: facts.reason.message }, 'the sandbox does not work here; the engine runs without');
+          this.#unconfined = true;
+          generation = await this.#desire(plan, path);
+          continue;
+        }
+        if (facts.reason?.code === 'ArgumentRefused') throw new CodedError('args_refused', facts.reason.message);
+        if (facts.restarts - crashesBefore >= CRASHES) throw new CodedError(runtime.reason, runtime.message);
+        if (runtime.phase === 'ready' && facts.startedAt !== null && facts.model === model.ref) {
+          const served = await engine.models(signal).catch(() => []);
+          if (served.some((m) => m.id === model.ref)) {
+            const ms = Math.round(clock.monotonic() - started);
+            this.#o.metrics.phaseSeconds.set({ phase: 'load' }, ms / 1000);
+            this.#log.info({ model: model.ref, ms }, 'engine ready');
+            return facts.startedAt;
+          }
+        }
+        this.#note(model, runtime.reason);
+      }
+      await clock.sleep(250, signal);
+    }
+  }
+
+  #unconfined = false;
+
+  #desire(plan: Extract<Plan, { kind: 'serve' }>, path: string, targets?: readonly string[]): Promise<number> {
+    return this.#o.link.desire({
+      action: 'run',
+      model: { name: plan.model.ref, path },
+      args: plan.args,
+      env: {},
+      tier: launcherTier(this.#o.isolation, this.#unconfined),
+      restart: this.#restart,
+      probe: targets ? { n: this.#probe, targets } : this.#lastProbe,
+    });
+  }
+  #lastProbe: { n: number; targets: readonly string[] } | null = null;
+
+  async #prove(signal: AbortSignal): Promise<void> {
+    const { clock, watch, isolation } = this.#o;
+    const targets = await this.#o.probeTargets();
+    const before = this.#isolation;
+    try {
+      this.#isolation = await proveIsolation(
+        isolation,
+        launcherTier(isolation, this.#unconfined),
+        targets,
+        {
+          ask: async (asked) => {
+            const plan = this.#plan();
+            if (plan.kind !== 'serve' || !this.#desired) throw new CodedError('replanned', 'another plan');
+            this.#probe++;
+            this.#lastProbe = { n: this.#probe, targets: asked };
+            await this.#desire(plan, this.#desired.path);
+            return this.#probe;
+          },
+          facts: () => watch.view.facts,
+        },
+        clock,
+        signal,
+      );
+    } catch (error) {
+      this.#isolation = { tier: 'none', provedAt: 0 };
+      throw error;
+    }
+    const { tier } = this.#isolation;
+    const minTier = this.#o.config.accepted?.document.isolation.minTier ?? 'none';
+    const why = 'why' in this.#isolation ? `: ${this.#isolation.why}` : '';
+    if (!tierAtLeast(tier, minTier))
+      throw new CodedError('isolation_unproved', `the network demands ${minTier}, this node proves ${tier}${why}`);
+    if (before.tier !== tier || before.provedAt === 0)
+      this.#log.info(
+        { tier, targets: targets.length },
+        tier === 'sandbox' ? 'isolation proved: no way out of the runtime' : `isolation: ${tier}${why}`,
+      );
+    this.#o.record('isolation', { tier });
+    this.#o.onChange();
+  }
+
+  async #quarantine(model: ModelEntry, error: unknown, signal: AbortSignal): Promise<void> {
+    const { clock, config, metrics } = this.#o;
+    const code = error instanceof CodedError ? error.code : 'failed';
+    const reason = REASONS[code] ?? (/^[A-Z]\w+$/.test(code) ? code : 'InstallFailed');
+    if (code === 'digest_mismatch') metrics.verifyFailures.inc();
+    metrics.quarantines.inc();
+    const rule = { retryMs: config.retryMs, capMs: QUARANTINE_CAP_MS };
+    const before = this.#status(model);
+    const status = move.fail(
+      before.state === 'failed' || before.state === 'archived' ? newModel : before,
+      reason,
+      clock.now(),
+      rule,
+    );
+    if (this.#serving?.model.digest === model.digest) this.#serving = null;
+    this.#verified.delete(model.digest);
+    this.#set(model, status);
+    this.#enter('quarantined');
+    const ms = Math.max(500, status.retryAt - clock.now());
+    this.#log.error(
+      { model: model.ref, reason, error: errorText(error), attempt: status.failures, ms },
+      'model put aside, tried again later',
+    );
+    this.#o.record('model.quarantined', { model: model.ref, digest: model.digest, reason });
+    this.#o.onError(reason, errorText(error));
+    config.failed(reason);
+    const version = config.accepted?.version;
+    // a new snapshot is a reason to try at once; the plan's key may be the same
+    const end = clock.monotonic() + ms;
+    while (!signal.aborted && clock.monotonic() < end && config.accepted?.version === version)
+      await clock.sleep(Math.min(1_000, end - clock.monotonic()), signal).catch(() => {});
+  }
+
+  #status(model: ModelEntry): ModelStatus {
+    const known = this.#models.get(model.ref);
+    return known?.digest === model.digest ? known.status : newModel;
+  }
+  #set(model: ModelEntry, status: ModelStatus, percent = 100): void {
+    this.#models.set(model.ref, { ref: model.ref, digest: model.digest, status, percent, note: undefined });
+    this.#o.onChange();
+  }
+  #note(model: ModelEntry, note: string): void {
+    const known = this.#models.get(model.ref);
+    if (known && known.note !== note) this.#models.set(model.ref, { ...known, note });
+  }
+  #activate(model: ModelEntry): void {
+    for (const [ref, other] of this.#models)
+      if (ref !== model.ref) {
+        if (other.status.state === 'failed' || other.status.state === 'pending') this.#models.delete(ref);
+      }
+    this.#set(model, { state: 'active', since: this.#o.clock.now() });
+  }
+  #enter(step: Step): void {
+    if (this.#step === step) return;
+    this.#step = step;
+    this.#o.onChange();
+  }
+}
+
+const planKey = (plan: Plan): string => (plan.kind === 'serve' ? plan.key : `none ${plan.why}`);
+const pending = (status: ModelStatus, reason: 'downloading' | 'verifying' | 'loading' | 'testing'): ModelStatus => ({
+  state: 'pending',
+  reason,
+  failures: 'failures' in status ? status.failures : 0,
+});
