@@ -121,6 +121,11 @@ const refusalText = (status: number, jobId: string, endpoint: string): string =>
   return `${endpoint} answered ${status}; try again`;
 };
 
+const timeText = (ms: number): string => {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString().replace('.000Z', 'Z');
+};
+
 const short = (address: Address): string => {
   const full = checksumAddress(address);
   return `${full.slice(0, 6)}…${full.slice(-4)}`;
@@ -157,7 +162,7 @@ const report = (
     ['result', `signed by ${short(result.node)}`, failed('result'), 'valid'],
     [
       'receipt',
-      `${receipt.verdict} ${new Date(receipt.receivedAt).toISOString().replace('.000Z', 'Z')}, signed by ${short(pair.signer)} (${named})`,
+      `${receipt.verdict} ${timeText(receipt.receivedAt)}, signed by ${short(pair.signer)} (${named})`,
       failed('receipt', 'joined', 'time'),
       'valid',
     ],

@@ -12,10 +12,9 @@
  */
 export * from './document.ts';
 export type { Role, SignatureEntry } from './evidence.ts';
-export { MAX_SIGNATURES } from './evidence.ts';
 export { compareVersions, type Floor, MAX_ACCEPTED } from './floor.ts';
 export type { FailedModel, ModelAdminState, ModelEntry } from './model-entry.ts';
-export { type JudgeOptions, sourceProblem } from './model-rules.ts';
+export type { JudgeOptions } from './model-rules.ts';
 export * from './publish.ts';
 export * from './reset.ts';
 export * from './root.ts';
@@ -23,5 +22,5 @@ export * from './rules.ts';
 export * from './source.ts';
 export * from './store.ts';
 export * from './update.ts';
-export { checkSignatures, isFresh, MAX_TICKET_MS, readConfigAnswer, TICKET_TOLERANCE_MS } from './verify.ts';
+export { readConfigAnswer } from './verify.ts';
 export * from './versions.ts';

@@ -91,10 +91,6 @@ const restrictSubcloud = (subcloud: Subcloud, all: readonly Subcloud[]): Subclou
 export const participates = (document: SnapshotDocument, environment: Environment): boolean =>
   document.participation[environment];
 
-/** A model that may be served now. */
-export const isServable = (document: SnapshotDocument, ref: string): boolean =>
-  document.models.some((m) => m.ref === ref && m.state === 'active');
-
 /** Who a node is when subclouds are judged. */
 export interface SubcloudMember {
   readonly node: string;
@@ -129,6 +125,3 @@ const isMember = (s: Subcloud, m: SubcloudMember): boolean => {
       return s.nodes?.includes(m.node) === true || (m.owner !== undefined && s.owners?.includes(m.owner) === true);
   }
 };
-
-/** Milliseconds since the last fresh ticket beyond which a node drains. */
-export const maxStalenessMs = (document: SnapshotDocument): number => document.maxStalenessSeconds * 1000;
