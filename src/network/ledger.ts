@@ -1,0 +1,143 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Counter } from '../lib/metrics.ts';
+import {
+  type Address,
+  type Domain,
+  type JobReceiptMessage,
+  type JobReceiptStruct,
+  type JobResultMessage,
+  recoverAddress,
+  resultHash,
+  type Signer,
+  sha256Hex,
+  signStruct,
+  structDigest,
+  type Verdict,
+} from '../protocol/index.ts';
+import type { Job } from './job.ts';
+import type { AttemptRow, NodeRow, Store, Tokens } from './store.ts';
+import { countTokens } from './tokens.ts';
+import { type JobView, judge } from './verdict.ts';
+
+export interface LedgerPorts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly domain: Domain;
+  readonly signer: Signer;
+  /** Version of the root that receipts name. */
+  readonly rootVersion: () => number;
+  readonly ownerOf: (node: Address) => NodeRow['owner'] | undefined;
+  readonly receipts: Counter<'verdict'>;
+}
+
+/** The answer to a result: the receipt, durable already, and whether this is the one that settles the job. */
+export interface Settled {
+  readonly receipt: JobReceiptMessage;
+  readonly verdict: Verdict;
+  readonly isNew: boolean;
+}
+
+/**
+ * Judges results and writes them down before anybody is told (docs/protocol.md §5). At most one `accepted` per job: by the
+ * rule, and by a unique index below it.
+ */
+export class Ledger {
+  readonly #ports: LedgerPorts;
+  constructor(ports: LedgerPorts) {
+    this.#ports = ports;
+  }
+
+  /** @returns undefined when the result is not signed by `node` */
+  settle(node: Address, message: JobResultMessage, job: Job | undefined): Settled | undefined {
+    const { store, clock, domain } = this.#ports;
+    const { result, output } = message;
+    if (result.node !== node || recoverAddress(structDigest(domain, 'JobResult', result), message.sig) !== node)
+      return undefined;
+    const hash = resultHash(domain, result);
+    const before = store.receiptOf(hash);
+    const offer = store.attempt(result.jobId, result.attempt);
+    const judgement = judge({
+      receipted: before !== undefined,
+      attempt: result.attempt,
+      latestAttempt: store.latestAttempt(result.jobId),
+      acceptedElsewhere: store.isAccepted(result.jobId),
+      matches: offer !== undefined && fits(message, offer) && (job?.lines.isPrefixOf(output) ?? true),
+      job: viewOf(job),
+    });
+    if (judgement.kind === 'repeat')
+      return {
+        receipt: before as JobReceiptMessage,
+        verdict: (before as JobReceiptMessage).receipt.verdict,
+        isNew: false,
+      };
+    const receipt = this.#sign({
+      jobId: result.jobId,
+      attempt: result.attempt,
+      node,
+      resultHash: hash,
+      verdict: judgement.verdict,
+      rootVersion: this.#ports.rootVersion(),
+      receivedAt: clock.now(),
+    });
+    const owner = this.#ports.ownerOf(node);
+    store.saveReceipt({
+      resultHash: hash,
+      result,
+      resultSig: message.sig,
+      receipt,
+      keyId: offer?.keyId ?? null,
+      owner: owner ? `${owner.kind}:${owner.id}` : null,
+      tokens: tokensOf(message, offer, judgement.billing, job?.passedOn ?? 0),
+    });
+    this.#ports.receipts.inc({ verdict: judgement.verdict });
+    return { receipt, verdict: judgement.verdict, isNew: true };
+  }
+
+  #sign(receipt: JobReceiptStruct): JobReceiptMessage {
+    const { signer, domain } = this.#ports;
+    return { receipt, sig: signStruct(signer, domain, 'JobReceipt', receipt), signer: signer.address };
+  }
+}
+
+/** Every signed field is what was offered, and the output is what was hashed. */
+const fits = ({ result, output }: JobResultMessage, offer: AttemptRow): boolean =>
+  result.node === offer.node &&
+  result.model === offer.model &&
+  result.modelDigest === offer.modelDigest &&
+  result.configDigest === offer.configDigest &&
+  result.requestHash === offer.requestHash &&
+  result.outputHash === sha256Hex(output) &&
+  (offer.kind !== 'embeddings' || result.completionTokens === 0);
+
+const viewOf = (job: Job | undefined): JobView => {
+  if (!job) return { kind: 'ended' };
+  if (!job.ending) return { kind: 'wanted' };
+  return job.ending.kind === 'cancelled'
+    ? { kind: 'cancelled', reason: job.ending.reason, passedOn: job.passedOn }
+    : { kind: 'ended' };
+};
+
+const tokensOf = (
+  { result, output }: JobResultMessage,
+  offer: AttemptRow | undefined,
+  billing: 'full' | 'passedOn' | 'none',
+  passedOn: number,
+): Tokens => {
+  const counted = offer?.stream ? countTokens(offer.kind, output.split('\n')) : null;
+  const claimed = { promptClaimed: result.promptTokens, completionClaimed: result.completionTokens };
+  const method = counted === null ? ('claimed' as const) : ('lines' as const);
+  const base = { ...claimed, completionCounted: counted, method };
+  switch (billing) {
+    case 'none':
+      return { ...base, promptBilled: 0, completionBilled: 0 };
+    case 'passedOn':
+      return {
+        ...base,
+        promptBilled: result.promptTokens,
+        completionBilled: Math.min(result.completionTokens, passedOn),
+      };
+    case 'full':
+      // a line may hold several tokens, so the number of lines is no upper bound: the claim stands, the count is kept
+      return { ...base, promptBilled: result.promptTokens, completionBilled: result.completionTokens };
+  }
+};

@@ -1,0 +1,136 @@
+import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { Signer } from '../protocol/index.ts';
+import { adminApi } from './admin-api.ts';
+import type { AdmissionRules } from './admission.ts';
+import type { ApiKeys } from './api-keys.ts';
+import { CallGate } from './call-gate.ts';
+import { JobDesk } from './desk.ts';
+import { createHttpServer, type TlsFiles } from './http.ts';
+import { Hub } from './hub.ts';
+import { Ledger } from './ledger.ts';
+import { networkMetrics } from './metrics.ts';
+import { modelFiles } from './model-files.ts';
+import { nodeApi } from './node-api.ts';
+import { openAiApi } from './openai-api.ts';
+import { Publications } from './publications.ts';
+import type { Random } from './random.ts';
+import { Registry } from './registry.ts';
+import type { Limits } from './settings.ts';
+import { acceptSockets } from './sockets.ts';
+import { SqliteStore } from './sqlite-store.ts';
+
+/** What a service is made of. */
+export interface ServiceOptions {
+  /** Folder of ledger.db, roots/, snapshots/; made when missing. */
+  readonly data: string;
+  /** Text of the pinned root. */
+  readonly root: string;
+  /** Ticket and online key in one. */
+  readonly signer: Signer;
+  readonly tls?: TlsFiles | undefined;
+  readonly host: string;
+  readonly port: number;
+  /** Public authorities, `host` or `host:port`; with none, the one that is listened on (tests). */
+  readonly authorities: readonly string[];
+  readonly models?: string | undefined;
+  readonly keys: ApiKeys;
+  readonly admission: AdmissionRules;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+export interface Service {
+  readonly port: number;
+  readonly publications: Publications;
+  readonly registry: Registry;
+  readonly hub: Hub;
+  /** Undefined when it takes calls, also before the first publication: that comes in as a call. */
+  ready(): string | undefined;
+  /** Says bye to nodes and callers, then closes the ledger. */
+  close(): Promise<void>;
+}
+
+/** Wires the rooms of the service together and listens. */
+export const startService = async (options: ServiceOptions): Promise<Service> => {
+  const { clock, random, limits, log, signer } = options;
+  await mkdir(options.data, { recursive: true, mode: 0o700 });
+  const publications = await Publications.open(options.data, options.root, signer, clock);
+  const store = new SqliteStore(join(options.data, 'ledger.db'));
+  const metrics = networkMetrics(options.metrics);
+  const registry = new Registry(store, clock, limits.maxLagMs);
+  const configure = (): void => {
+    const { document, reference } = publications;
+    if (document && reference) registry.configure({ document, digest: reference.digest, since: clock.monotonic() });
+  };
+  configure();
+
+  const app = createHttpServer(options.tls, log);
+  const authorities = options.authorities.map((a) => a.toLowerCase());
+  const hub = new Hub({ clock, random, signer, audiences: authorities, limits, publications, registry, metrics, log });
+  const ledger = new Ledger({
+    store,
+    clock,
+    domain: publications.domain,
+    signer,
+    rootVersion: () => publications.root.version,
+    ownerOf: (node) => registry.row(node)?.owner,
+    receipts: metrics.receipts,
+  });
+  const desk = new JobDesk({ clock, random, store, ledger, link: hub, limits, metrics, log });
+  const gate = new CallGate(publications.domain, authorities, clock, random);
+  nodeApi(app, {
+    clock,
+    limits,
+    gate,
+    store,
+    registry,
+    publications,
+    admission: options.admission,
+    hub,
+    desk,
+    metrics,
+  });
+  openAiApi(app, { clock, limits, keys: options.keys, publications, desk, store });
+  adminApi(app, {
+    publications,
+    registry,
+    hub,
+    keys: options.keys,
+    log,
+    published: () => {
+      configure();
+      hub.announce();
+    },
+  });
+  if (options.models !== undefined) modelFiles(app, options.models);
+  const server = app.server as unknown as Server;
+  acceptSockets(server, hub, limits, log);
+  hub.start(desk);
+  await app.listen({ host: options.host, port: options.port });
+  const { port } = server.address() as AddressInfo;
+  if (authorities.length === 0) authorities.push(`localhost:${port}`, `127.0.0.1:${port}`);
+  log.info({ port, authorities, network: publications.domain.network, root: publications.root.version }, 'listening');
+
+  return {
+    port,
+    publications,
+    registry,
+    hub,
+    ready: () => undefined,
+    close: async () => {
+      desk.close();
+      await hub.close();
+      await app.close();
+      store.close();
+    },
+  };
+};
