@@ -64,7 +64,10 @@ export class NetworkViews {
   setSight(network: Key, seen: Seen): void {
     const old = this.#seen.get(network);
     this.#seen.set(network, seen);
-    if (old?.error !== seen.error) return this.#tell({ network, nodes: undefined });
+    if (old?.error !== seen.error) {
+      this.#tell({ network, nodes: undefined });
+      return;
+    }
     const nodes = new Set<Address>();
     for (const address of seen.asked) {
       if (!old?.asked.has(address) || shape(old.nodes.get(address)) !== shape(seen.nodes.get(address)))
@@ -75,7 +78,9 @@ export class NetworkViews {
 
   subscribe(then: (change: ViewChange) => void): () => void {
     this.#subscribers.add(then);
-    return () => this.#subscribers.delete(then);
+    return () => {
+      this.#subscribers.delete(then);
+    };
   }
 
   #tell(change: ViewChange): void {

@@ -1,0 +1,232 @@
+import { FIELD_MANAGER, KEY } from '../../src/api/contract.ts';
+import type { ResultityNetwork, ResultityNetworkStatus, ResultityNode } from '../../src/api/index.ts';
+import type { Floor } from '../../src/config/index.ts';
+import {
+  Controller,
+  done,
+  type EventRecorder,
+  fingerprint,
+  type KubeClient,
+  type KubeMetrics,
+  objects,
+  ownerReference,
+  type ReconcileContext,
+  requeueAfter,
+  type Store,
+  specChanged,
+  stableJson,
+} from '../../src/kube/index.ts';
+import type { Clock, Logger } from '../../src/lib/index.ts';
+import type { Address } from '../../src/protocol/index.ts';
+import { KIND } from '../kinds.ts';
+import { errorType, type OperatorMetrics } from '../metrics.ts';
+import { childLabels, trustName } from '../names.ts';
+import { decideNetwork, type NetworkFacts } from './decide.ts';
+import { askSight } from './fetch.ts';
+import { NetworkSession } from './session.ts';
+import type { NetworkViews } from './view.ts';
+
+export interface NetworkControllerOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly kubeMetrics: KubeMetrics;
+  readonly metrics: OperatorMetrics;
+  readonly recorder: EventRecorder;
+  readonly networks: Store<ResultityNetwork>;
+  /** The nodes of a network, `namespace/name`. */
+  readonly nodesOf: (network: string) => readonly ResultityNode[];
+  readonly views: NetworkViews;
+  readonly pollFloorMs: number;
+  /** How often the network is asked about the nodes; while one is not active yet, and when all are. */
+  readonly sightMs?: { readonly restless: number; readonly settled: number };
+}
+
+interface Known {
+  readonly uid: string | undefined;
+  readonly session: NetworkSession;
+  trust: string;
+  nextSight: number;
+  refusal: string;
+  info: Parameters<OperatorMetrics['configInfo']['remove']>[0] | undefined;
+}
+
+/** Fetch and verify, keep durable, tell the nodes; and ask the network how it sees them. */
+export const networkController = (o: NetworkControllerOptions): Controller => {
+  const known = new Map<string, Known>();
+  const sightMs = o.sightMs ?? { restless: 5_000, settled: 30_000 };
+
+  const forget = async (key: string): Promise<void> => {
+    const old = known.get(key);
+    known.delete(key);
+    o.views.forget(key);
+    if (old?.info) o.metrics.configInfo.remove(old.info);
+    await old?.session.close();
+  };
+
+  const writeStatus = async (
+    network: ResultityNetwork,
+    status: ResultityNetworkStatus,
+    context: ReconcileContext | undefined,
+  ): Promise<boolean> => {
+    const { name, namespace, uid } = network.metadata;
+    if (stableJson(network.status ?? {}) === stableJson(status)) return false;
+    const written = await o.client.applyStatus(
+      KIND.network,
+      {
+        metadata: {
+          ...(name === undefined ? {} : { name }),
+          ...(namespace === undefined ? {} : { namespace }),
+          ...(uid === undefined ? {} : { uid }),
+        },
+        status,
+      } as ResultityNetwork,
+      { fieldManager: FIELD_MANAGER.operatorStatus, ...(context ? { signal: context.signal } : {}) },
+    );
+    context?.wrote(o.networks, written);
+    return true;
+  };
+
+  const open = (key: string, network: ResultityNetwork): Known => ({
+    uid: network.metadata.uid,
+    session: new NetworkSession(network, {
+      client: o.client,
+      clock: o.clock,
+      pollFloorMs: o.pollFloorMs,
+      onFloor: async ({ epoch, version, digest }: Floor) => {
+        const live = o.networks.get(key) ?? network;
+        if (
+          digest === null ||
+          (live.status?.epoch === epoch && live.status.version === version && live.status.digest === digest)
+        )
+          return;
+        await writeStatus(
+          live,
+          { ...live.status, epoch, version, digest, shortDigest: digest.slice(7, 19) },
+          undefined,
+        );
+      },
+    }),
+    trust: '',
+    nextSight: Number.NEGATIVE_INFINITY,
+    refusal: '',
+    info: undefined,
+  });
+
+  /** For the pods of this network: from where they trust, and whom they may call. */
+  const writeTrust = async (
+    network: ResultityNetwork,
+    facts: NetworkFacts,
+    at: Known,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    if (facts.pinned.kind !== 'text') return;
+    const { name = '', namespace } = network.metadata;
+    const intent = {
+      metadata: {
+        name: trustName(name),
+        ...(namespace === undefined ? {} : { namespace }),
+        labels: childLabels('trust', { network: name }),
+        ownerReferences: [ownerReference(KIND.network, network)],
+      },
+      data: { [KEY.root]: facts.pinned.text, ...(facts.ca.kind === 'text' ? { [KEY.ca]: facts.ca.text } : {}) },
+    };
+    const wanted = fingerprint(intent);
+    if (at.trust === wanted) return;
+    await o.client.apply(KIND.configMap, intent, { fieldManager: FIELD_MANAGER.operator, signal });
+    at.trust = wanted;
+  };
+
+  const look = async (key: string, network: ResultityNetwork, context: ReconcileContext): Promise<number> => {
+    let at = known.get(key);
+    if (at === undefined || at.uid !== network.metadata.uid) {
+      await forget(key);
+      at = open(key, network);
+      known.set(key, at);
+    }
+    const { session } = at;
+    const facts = await session.look(network, context.signal);
+    const decision = decideNetwork(facts);
+    await writeTrust(network, facts, at, context.signal);
+    await writeStatus(network, decision.status, context);
+    session.inForce = decision.inForce;
+    for (const event of decision.events) o.recorder.record(KIND.network, network, event);
+    tell(key, network, facts, decision.inForce, at);
+    await see(key, network, at, context.signal);
+    return Math.min(session.dueInMs, Math.max(0, at.nextSight - o.clock.monotonic()));
+  };
+
+  const tell = (
+    key: string,
+    network: ResultityNetwork,
+    facts: NetworkFacts,
+    inForce: NetworkFacts['inForce'],
+    at: Known,
+  ): void => {
+    const { namespace = '', name = '' } = network.metadata;
+    const refusal = facts.outcome.kind === 'refused' ? `${facts.outcome.code} ${facts.outcome.message}` : '';
+    if (facts.outcome.kind === 'refused' && refusal !== at.refusal) {
+      o.metrics.configRefusals.inc({ namespace, network: name, code: facts.outcome.code });
+      o.log.warn(
+        { controller: 'network', key, code: facts.outcome.code, error: facts.outcome.message },
+        'configuration refused',
+      );
+    }
+    at.refusal = refusal;
+    if (inForce === undefined) return;
+    const { digest, epoch, version, document, root } = inForce;
+    if (o.views.get(key)?.digest !== digest)
+      o.log.info({ controller: 'network', key, digest, version, root: root.version }, 'configuration in force');
+    const info = { namespace, network: name, digest, version: String(version), root: String(root.version) };
+    if (at.info) o.metrics.configInfo.remove(at.info);
+    o.metrics.configInfo.set(info, 1);
+    at.info = info;
+    o.views.set(key, {
+      name: root.document.network,
+      environment: root.document.environment,
+      digest,
+      epoch,
+      version,
+      document,
+    });
+  };
+
+  const see = async (key: string, network: ResultityNetwork, at: Known, signal: AbortSignal): Promise<void> => {
+    const { dispatcher } = at.session;
+    if (dispatcher === undefined || o.clock.monotonic() < at.nextSight) return;
+    const nodes = o.nodesOf(key);
+    const ids = new Set<Address>();
+    for (const node of nodes) {
+      const id = (node.status?.nodeId ?? node.status?.agent?.nodeId)?.toLowerCase();
+      if (id !== undefined && node.status?.podUID !== undefined) ids.add(id as Address);
+    }
+    if (ids.size > 0) {
+      const answer = await askSight(network.spec.endpoint, dispatcher, [...ids], signal);
+      o.views.setSight(key, { ...answer, asked: ids });
+    }
+    const restless = nodes.some((n) => n.status?.phase !== 'Active');
+    at.nextSight = o.clock.monotonic() + (restless ? sightMs.restless : sightMs.settled);
+  };
+
+  return new Controller({
+    name: 'network',
+    clock: o.clock,
+    log: o.log,
+    metrics: o.kubeMetrics,
+    concurrency: 2,
+    sources: [objects(o.networks, specChanged)],
+    reconcile: async (key, context) => {
+      const network = o.networks.get(key);
+      if (network === undefined || network.metadata.deletionTimestamp !== undefined) {
+        await forget(key);
+        return done;
+      }
+      try {
+        return requeueAfter(Math.max(100, await look(key, network, context)));
+      } catch (error) {
+        o.metrics.reconcileErrors.inc({ controller: 'network', error_type: errorType(error) });
+        throw error;
+      }
+    },
+  });
+};
