@@ -83,15 +83,11 @@ export async function makeResultityImage(progress: Progress = quietProgress): Pr
   const base = await baseLayer(progress);
   const dist = join(cacheDir('images', 'work'), `dist-${process.pid}`);
   await buildAll(dist);
-  const launcherDir = join(repoRoot, 'src/runtime');
-  const scripts = readdirSync(launcherDir).filter((file) => file.endsWith('.py'));
-  const inputs = [dist, ...scripts.map((file) => join(launcherDir, file))];
-  const key = hashOf(LAYERS_VERSION, hashFiles(inputs.slice(1)), hashDist(dist), EXTERNAL.map(versionOf));
+  const key = hashOf(LAYERS_VERSION, hashDist(dist), EXTERNAL.map(versionOf));
   try {
     const app = await layerOf('app', key, async (root) => {
       const target = join(root, 'app');
       cpSync(dist, target, { recursive: true });
-      for (const file of scripts) cpSync(join(launcherDir, file), join(target, file));
       writeFileSync(join(target, 'package.json'), '{"type":"module"}\n');
       copyPackages(EXTERNAL, join(target, 'node_modules'));
     });
@@ -148,6 +144,14 @@ export async function makeSimImage(progress: Progress = quietProgress): Promise<
   }
 }
 
+/** The guard is for multiprocessing, which imports the main script again in each worker. */
+const VLLM_COMMAND = `#!/usr/bin/python3
+import sys
+if __name__ == '__main__':
+    from vllm.entrypoints.cli.main import main
+    sys.exit(main())
+`;
+
 /** A real vLLM for CPUs. Serve with `--enforce-eager`: the image carries no compiler. */
 export async function makeVllmCpuImage(progress: Progress = quietProgress): Promise<Image> {
   const python = await pythonLayer(progress);
@@ -161,14 +165,6 @@ export async function makeVllmCpuImage(progress: Progress = quietProgress): Prom
       async (root) => {
         mkdirSync(join(root, 'opt'), { recursive: true });
         await execOk(['cp', '-al', site, join(root, 'opt/vllm')]); // links: the packages are not copied
-        mkdirSync(join(root, 'usr/lib/python3/dist-packages'), { recursive: true });
-        writeFileSync(join(root, 'usr/lib/python3/dist-packages/vllm.pth'), '/opt/vllm\n');
-        mkdirSync(join(root, 'usr/local/bin'), { recursive: true });
-        writeFileSync(
-          join(root, 'usr/local/bin/vllm'),
-          '#!/usr/bin/python3\nimport sys\nfrom vllm.entrypoints.cli.main import main\nsys.exit(main())\n',
-          { mode: 0o755 },
-        );
       },
       {
         compression: 'zstd',
@@ -177,7 +173,13 @@ export async function makeVllmCpuImage(progress: Progress = quietProgress): Prom
     );
   };
   const vllm = await progress.step('packing vLLM as one layer', pack);
-  return makeImage([python, vllm], {
+  const command = await layerOf('vllm-command', hashOf(LAYERS_VERSION, VLLM_COMMAND), async (root) => {
+    mkdirSync(join(root, 'usr/lib/python3/dist-packages'), { recursive: true });
+    writeFileSync(join(root, 'usr/lib/python3/dist-packages/vllm.pth'), '/opt/vllm\n');
+    mkdirSync(join(root, 'usr/local/bin'), { recursive: true });
+    writeFileSync(join(root, 'usr/local/bin/vllm'), VLLM_COMMAND, { mode: 0o755 });
+  });
+  return makeImage([python, vllm, command], {
     user: `${RUNTIME_UID}:${RUNTIME_UID}`,
     entrypoint: ['vllm', 'serve'],
     env: {
