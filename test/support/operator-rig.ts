@@ -1,0 +1,200 @@
+/** The operator in process against any API server, with a network of the signer kit behind real HTTP. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Writable } from 'node:stream';
+import { type Flags, parseFlags } from '../../operator/flags.ts';
+import { operatorMetrics } from '../../operator/metrics.ts';
+import { wire } from '../../operator/wiring.ts';
+import { type Connection, KubeClient, kubeMetrics, Manager } from '../../src/kube/index.ts';
+import { createLogger, Metrics, systemClock } from '../../src/lib/index.ts';
+import type { Sha256 } from '../../src/protocol/index.ts';
+import { SignerKit } from './signer-kit.ts';
+
+/** Serves what the kit holds, and answers for nodes what the test says. */
+export class KitNetwork {
+  readonly kit: SignerKit;
+  /** What `POST /v1/status/nodes` says, by node id. */
+  readonly states = new Map<string, { state: string; reasons: string[] }>();
+  /** Every call fails with this status while it is set. */
+  down: number | undefined;
+  readonly #server: Server;
+
+  constructor(kit: SignerKit) {
+    this.kit = kit;
+    this.#server = createServer((request, response) => {
+      const parts: Buffer[] = [];
+      request.on('data', (part: Buffer) => parts.push(part));
+      request.on('end', () => {
+        const answer = this.#answer(request.url ?? '', Buffer.concat(parts).toString());
+        response.writeHead(answer === undefined ? (this.down ?? 404) : 200).end(answer);
+      });
+    });
+  }
+  static async start(): Promise<KitNetwork> {
+    const kit = new SignerKit();
+    kit.now = Date.now();
+    const network = new KitNetwork(kit);
+    await new Promise<void>((resolve) => network.#server.listen(0, '127.0.0.1', resolve));
+    return network;
+  }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+  #answer(path: string, body: string): string | Uint8Array | undefined {
+    if (this.down !== undefined) return undefined;
+    if (path === '/v1/config') return this.kit.answer;
+    const root = /^\/v1\/roots\/(\d+)$/.exec(path)?.[1];
+    if (root !== undefined) return this.kit.roots.get(Number(root));
+    const digest = /^\/v1\/config\/(sha256:[0-9a-f]{64})$/.exec(path)?.[1];
+    if (digest !== undefined) return this.kit.snapshots.get(digest as Sha256);
+    if (path !== '/v1/status/nodes') return undefined;
+    const { nodes } = JSON.parse(body) as { nodes: string[] };
+    return JSON.stringify({
+      nodes: nodes.flatMap((node) => {
+        const known = this.states.get(node);
+        return known
+          ? [{ node, ...known, floor: { epoch: 1, version: 1 }, lastHeartbeatAgeMs: 10, incarnation: 1 }]
+          : [];
+      }),
+    });
+  }
+}
+
+export interface RunningOperator {
+  readonly client: KubeClient;
+  readonly registry: Metrics;
+  /** Log lines of level warn and above. */
+  readonly complaints: string[];
+  stop(): Promise<void>;
+}
+
+/** One operator process' worth of parts, without election unless a flag says so. */
+export const startOperator = async (
+  connection: Connection,
+  flags: readonly string[] = [],
+): Promise<RunningOperator> => {
+  const complaints: string[] = [];
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, next) {
+      complaints.push(chunk.toString().trim());
+      next();
+    },
+  });
+  const log = createLogger('operator', 'warn', sink);
+  const registry = new Metrics();
+  const metrics = kubeMetrics(registry, 'resultity_operator_');
+  const client = new KubeClient({ connection, metrics, fieldManager: 'resultity-operator' });
+  const manager = new Manager({ client, clock: systemClock, log, metrics, drainMs: 2_000 });
+  const parsed: Flags = parseFlags(
+    ['--leader-election=false', '--poll-floor-ms=200', '--allowed-repositories=registry.example', ...flags],
+    {},
+  );
+  const recorder = wire({
+    manager,
+    client,
+    clock: systemClock,
+    log,
+    kubeMetrics: metrics,
+    metrics: operatorMetrics(registry),
+    flags: parsed,
+    instance: 'rig',
+    sightMs: { restless: 200, settled: 500 },
+  });
+  const stop = new AbortController();
+  const running = manager.run(stop.signal);
+  return {
+    client,
+    registry,
+    complaints,
+    stop: async () => {
+      stop.abort();
+      await running;
+      await recorder.close();
+      await client.close();
+    },
+  };
+};
+
+/** What a user writes, for the kit's network. */
+export const networkManifest = (network: KitNetwork, namespace: string, over: Record<string, unknown> = {}) => ({
+  apiVersion: 'resultity.com/v1alpha1',
+  kind: 'ResultityNetwork',
+  metadata: { name: 'testnet', namespace },
+  spec: {
+    endpoint: network.url,
+    environment: 'testnet',
+    trust: { root: network.kit.pinnedRoot },
+    tls: { allowInsecureHosts: ['127.0.0.1'] },
+    updates: 'Automatic',
+    rollout: { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true },
+    ...over,
+  },
+});
+
+/** With every default filled in, as the real server would: the double knows no schemas. */
+export const nodeManifest = (name: string, namespace: string, over: Record<string, unknown> = {}) => ({
+  apiVersion: 'resultity.com/v1alpha1',
+  kind: 'ResultityNode',
+  metadata: { name, namespace },
+  spec: {
+    networkRef: { name: 'testnet' },
+    owner: { email: 'ops@example.com' },
+    identity: { retain: true },
+    placement: {
+      unreachableSeconds: 86_400,
+      fit: 'Advise',
+      gpu: { resourceName: 'nvidia.com/gpu', accelerator: 'cpu' },
+    },
+    isolation: 'Auto',
+    drain: { timeoutSeconds: 300, handoverSeconds: 30 },
+    paused: false,
+    ...over,
+  },
+});
+
+/** What a healthy agent writes once it serves. */
+export const activeAgent = (nodeId: string, digest: string, model = 'tiny:v1') => ({
+  nodeId,
+  version: '0.1.0',
+  phase: 'Active',
+  floor: { epoch: 1, version: 1 },
+  config: { applied: digest },
+  models: [{ model, state: 'active' }],
+  runtime: { version: '0.32.0', phase: 'ready' },
+  isolation: { tier: 'sandbox', provedAt: '2026-11-21T10:00:00Z' },
+  network: { state: 'active' },
+});
+
+/** The kubelet's part of a pod that runs. */
+export const runningPod = {
+  phase: 'Running',
+  podIP: '10.0.0.9',
+  conditions: [{ type: 'PodScheduled', status: 'True' }],
+  initContainerStatuses: [
+    {
+      name: 'agent',
+      image: 'a',
+      imageID: '',
+      ready: true,
+      started: true,
+      restartCount: 0,
+      state: { running: { startedAt: '2026-11-21T10:00:00Z' } },
+    },
+  ],
+  containerStatuses: [
+    {
+      name: 'runtime',
+      image: 'r',
+      imageID: '',
+      ready: true,
+      started: true,
+      restartCount: 0,
+      state: { running: { startedAt: '2026-11-21T10:00:00Z' } },
+    },
+  ],
+};
