@@ -12,6 +12,7 @@ import {
   mergePatch,
   type Owners,
 } from './api-double-apply.ts';
+import { type At, bookmarkOf, matcher, meta, parsePath, same } from './api-double-parts.ts';
 
 /** Kinds whose status is no subresource. All others lose `status` in writes to the object itself, as on the real server. */
 const PLAIN = new Set([
@@ -399,75 +400,6 @@ const tell = (w: Watcher, h: Happened): void => {
       : { ...h.before, metadata: { ...meta(h.before ?? {}), resourceVersion: String(h.rv) } };
   w.response.write(`${JSON.stringify({ type, object: is ? h.after : gone })}\n`);
 };
-
-interface At {
-  readonly collection: string;
-  readonly plural: string;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-}
-
-const parsePath = (path: string): At | undefined => {
-  const found =
-    /^\/(?:api|apis\/([^/]+))\/([^/]+)(?:\/namespaces\/([^/]+)(?=\/.))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(
-      path,
-    );
-  if (!found) return undefined;
-  const [, group = '', version, namespace, plural = '', name, subresource] = found;
-  return {
-    collection: `${group}/${version}/${plural}`,
-    plural,
-    namespace,
-    name: name && decodeURIComponent(name),
-    subresource,
-  };
-};
-
-const meta = (o: JsonObject): JsonObject => (isObject(o.metadata) ? o.metadata : {});
-
-const same = (a: JsonObject, b: JsonObject): boolean => {
-  const text = (o: JsonObject): string =>
-    JSON.stringify(sorted({ ...o, metadata: { ...meta(o), managedFields: null, resourceVersion: null } }));
-  return text(a) === text(b);
-};
-const sorted = (v: Json): Json =>
-  Array.isArray(v)
-    ? v.map(sorted)
-    : isObject(v)
-      ? Object.fromEntries(
-          Object.keys(v)
-            .sort()
-            .map((k) => [k, sorted(v[k] ?? null)]),
-        )
-      : v;
-
-/** Label selectors with =, ==, !=, exists, !exists; field selectors with = and !=. */
-const matcher = (at: At, query: URLSearchParams): ((o: JsonObject) => boolean) => {
-  const terms = (text: string | null): string[] => (text ?? '').split(',').filter(Boolean);
-  const holds = (term: string, value: (name: string) => Json | undefined): boolean => {
-    const [, name = '', op, wanted] = /^([^=!]+)(?:(==?|!=)(.*))?$/.exec(term) ?? [];
-    if (term.startsWith('!')) return value(term.slice(1)) === undefined;
-    if (op === undefined) return value(name) !== undefined;
-    return (String(value(name) ?? '') === wanted) === (op !== '!=');
-  };
-  return (o) =>
-    (at.namespace === undefined || meta(o).namespace === at.namespace) &&
-    terms(query.get('labelSelector')).every((t) =>
-      holds(t, (n) => (isObject(meta(o).labels) ? (meta(o).labels as JsonObject)[n] : undefined)),
-    ) &&
-    terms(query.get('fieldSelector')).every((t) =>
-      holds(t, (n) => n.split('.').reduce<Json | undefined>((v, k) => (isObject(v) ? v[k] : undefined), o)),
-    );
-};
-
-const bookmarkOf = (collection: string, rv: number, end = false): JsonObject => ({
-  type: 'BOOKMARK',
-  object: {
-    kind: collection,
-    metadata: { resourceVersion: String(rv), ...(end ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}) },
-  },
-});
 
 const answer = (response: ServerResponse, status: number, body: Json): void => {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
