@@ -22,16 +22,19 @@ export const createHttpServer = (tls: TlsFiles | undefined, log: Logger): Fastif
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
-    // long-lived streams: the job's own deadline ends them
-    requestTimeout: 0,
-    keepAliveTimeout: 65_000,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 512, caseSensitive: true },
-    serverFactory: (handler): Server =>
-      (tls
+    serverFactory: (handler): Server => {
+      const server = tls
         ? createHttps({ cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' }, handler)
-        : createHttp(handler)) as unknown as Server,
+        : createHttp(handler);
+      // of receiving a request, not of answering it: a job's own deadline ends that
+      server.headersTimeout = 10_000;
+      server.requestTimeout = 120_000;
+      server.keepAliveTimeout = 65_000;
+      return server as unknown as Server;
+    },
   }) as unknown as FastifyInstance;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));

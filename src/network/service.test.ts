@@ -27,7 +27,11 @@ describe('the network service', () => {
   });
   after(() => rig.stop());
   const chat = (over: Record<string, unknown> = {}) =>
-    client.chat.completions.create({ model: rig.model.ref, messages: MESSAGES, ...over } as never) as unknown as Promise<never>;
+    client.chat.completions.create({
+      model: rig.model.ref,
+      messages: MESSAGES,
+      ...over,
+    } as never) as unknown as Promise<never>;
   const take = async (): Promise<{ offer: JobOffer; payload: string }> => {
     const taken = await node.offer();
     node.accept(taken.offer);

@@ -18,6 +18,8 @@ export const buildProgram = (io: Io, version: string): Command => {
   const program = new Command('resultity-network')
     .description('The reference IO service of a Resultity network')
     .version(version, '-V, --version', 'print the version')
+    // `model describe --version v1` is the model's, not ours
+    .enablePositionalOptions()
     .showHelpAfterError('(resultity-network --help shows what there is)');
 
   program

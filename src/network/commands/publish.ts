@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { parse } from 'yaml';
@@ -73,6 +73,8 @@ export const publish = async (options: PublishOptions, password: () => Promise<S
     await writeDurably(path, JSON.stringify(publication));
     if (!complete)
       return io.out(`kept in ${path}: the next signer runs publish --dir … --sign-with KEYSTORE without --snapshot`);
+    // what waited is complete now
+    await rm(join(options.dir, 'publication', 'next.json'), { force: true });
     if (!remote) return io.out(`kept in ${path}: send it with publish --dir … --to https://…`);
     await remote.upload(publication);
     io.out(`published at ${options.to}`);
