@@ -8,9 +8,9 @@
  * Invariants: the same inputs give the same digest; an image that is in the cache and the registry costs no time; nothing
  * runs as root in an image; no package's maintainer script runs.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { buildAll, bundle, EXTERNAL } from '../build.ts';
 import { cacheDir, execOk, formatElapsed, type Progress, quietProgress, repoRoot } from '../lib/index.ts';
 import { hashFiles, hashOf, layerOf } from './layers.ts';
@@ -58,6 +58,31 @@ async function pythonLayer(progress: Progress): Promise<Layer> {
   return layerOf('python', hashOf(LAYERS_VERSION, debNames(debs)), async (root) => {
     await unpackDebs(debs, root);
     writeUsers(root, { name: 'vllm', id: RUNTIME_UID, home: '/tmp' });
+  });
+}
+
+/** vLLM's CPU back end asks `lscpu` through a shell which cores there are; of the two packages it gets just these. */
+async function shellLayer(progress: Progress): Promise<Layer> {
+  const wanted = ['dash', 'util-linux', 'libsmartcols1'];
+  const debs = (await fetchDebs(wanted, progress)).filter((deb) => wanted.includes(basename(deb).split('_')[0] ?? ''));
+  return layerOf('shell', hashOf(LAYERS_VERSION, debNames(debs)), async (root) => {
+    const all = `${root}.all`;
+    try {
+      await unpackDebs(debs, all);
+      for (const [from, to] of [
+        ['bin/dash', 'bin/sh'],
+        ['usr/bin/dash', 'bin/sh'],
+        ['usr/bin/lscpu', 'usr/bin/lscpu'],
+      ] as const) {
+        if (existsSync(join(all, from))) cpSync(join(all, from), join(root, to), { dereference: true });
+      }
+      const libraries = join('usr/lib', process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu');
+      for (const file of readdirSync(join(all, libraries)).filter((name) => name.startsWith('libsmartcols'))) {
+        cpSync(join(all, libraries, file), join(root, libraries, file), { verbatimSymlinks: true });
+      }
+    } finally {
+      rmSync(all, { recursive: true, force: true });
+    }
   });
 }
 
@@ -179,7 +204,7 @@ export async function makeVllmCpuImage(progress: Progress = quietProgress): Prom
     mkdirSync(join(root, 'usr/local/bin'), { recursive: true });
     writeFileSync(join(root, 'usr/local/bin/vllm'), VLLM_COMMAND, { mode: 0o755 });
   });
-  return makeImage([python, vllm, command], {
+  return makeImage([python, await shellLayer(progress), vllm, command], {
     user: `${RUNTIME_UID}:${RUNTIME_UID}`,
     entrypoint: ['vllm', 'serve'],
     env: {
