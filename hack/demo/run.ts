@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   buildResultityImage,
@@ -118,6 +118,7 @@ const serveModel = async (target: Target, runtime: Runtime, progress: Progress):
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(served, { recursive: true });
   cpSync(source, folder, { recursive: true });
+  chmodSync(folder, 0o755); // the service runs as another user
   return served;
 };
 
