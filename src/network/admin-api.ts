@@ -1,15 +1,19 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Clock } from '../lib/clock.ts';
 import { isCoded } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { type Address, REFUSALS, type Refusal, zAddress } from '../protocol/index.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { HttpFailure } from './errors.ts';
+import { addressOf } from './http.ts';
 import { type Hub, zOrder } from './hub.ts';
+import { RateLimiter } from './limiter.ts';
 import { parseBody } from './node-api.ts';
 import { type Publications, zPublication } from './publications.ts';
 import type { Registry } from './registry.ts';
 
 export interface AdminPorts {
+  readonly clock: Clock;
   readonly publications: Publications;
   readonly registry: Registry;
   readonly hub: Hub;
@@ -20,13 +24,18 @@ export interface AdminPorts {
 }
 
 const PUBLICATION_LIMIT = 4 * 1_048_576;
+/** Uploads a minute per address: each costs a parse and up to 32 signature checks. */
+const PUBLICATIONS_PER_MINUTE = 30;
 
 /** Our own calls for the network's operator; other implementations need none of them. */
 export const adminApi = (app: FastifyInstance, ports: AdminPorts): void => {
   const { publications, registry, hub, keys, published, log } = ports;
 
+  const uploads = new RateLimiter(ports.clock, 60_000);
   // no key but the signatures: what reaches the config role's threshold may be published by anybody who carries it
   app.post('/v1/admin/publications', { bodyLimit: PUBLICATION_LIMIT }, async (request) => {
+    const wait = uploads.take(addressOf(request), PUBLICATIONS_PER_MINUTE);
+    if (wait !== undefined) throw new HttpFailure('rate', 'too many publications', { retryAfterMs: wait });
     const publication = parseBody(zPublication, request);
     const isNew = await publications.publish(publication).catch((error: unknown) => {
       if (!isCoded<Refusal>(error, ...REFUSALS)) throw error;

@@ -268,8 +268,11 @@ export class JobDesk {
       }
       this.#ticking = false;
     };
-    loop().catch(() => {
+    loop().catch((error: unknown) => {
       this.#ticking = false;
+      if (this.#closed) return;
+      this.#ports.log.error({ error }, 'a tick of the dispatcher failed');
+      this.#keepTicking();
     });
   }
 

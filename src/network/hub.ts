@@ -83,10 +83,11 @@ export class Hub implements SessionHost, NodeLink {
     const sweep = async (): Promise<void> => {
       for (;;) {
         await this.clock.sleep(SWEEP_MS, this.#stop.signal);
-        for (const session of this.#sessions) session.tick();
-        for (const node of this.#byNode.keys()) this.refresh(node);
-        this.#ports.metrics.queue.set(desk.queued);
-        this.#count();
+        try {
+          this.#sweep(desk);
+        } catch (error) {
+          this.#ports.log.error({ error }, 'a sweep over the sessions failed');
+        }
       }
     };
     sweep().catch(() => {});
@@ -227,6 +228,12 @@ export class Hub implements SessionHost, NodeLink {
     this.#byNode.get(node)?.close(code, reason);
   }
 
+  #sweep(desk: JobDesk): void {
+    for (const session of this.#sessions) session.tick();
+    for (const node of this.#byNode.keys()) this.refresh(node);
+    this.#ports.metrics.queue.set(desk.queued);
+    this.#count();
+  }
   #count(): void {
     const { registry, metrics } = this.#ports;
     metrics.nodes.reset();

@@ -26,7 +26,7 @@ export interface LedgerPorts {
   readonly signer: Signer;
   /** Version of the root that receipts name. */
   readonly rootVersion: () => number;
-  readonly ownerOf: (node: Address) => NodeRow['owner'] | undefined;
+  readonly nodeOf: (node: Address) => NodeRow | undefined;
   readonly receipts: Counter<'verdict'>;
 }
 
@@ -79,14 +79,14 @@ export class Ledger {
       rootVersion: this.#ports.rootVersion(),
       receivedAt: clock.now(),
     });
-    const owner = this.#ports.ownerOf(node);
+    const row = this.#ports.nodeOf(node);
     store.saveReceipt({
       resultHash: hash,
       result,
       resultSig: message.sig,
       receipt,
       keyId: offer?.keyId ?? null,
-      owner: owner ? `${owner.kind}:${owner.id}` : null,
+      owner: row ? { ...row.owner, proved: row.proved } : null,
       tokens: tokensOf(message, offer, judgement.billing, job?.passedOn ?? 0),
     });
     this.#ports.receipts.inc({ verdict: judgement.verdict });

@@ -82,7 +82,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
     domain: publications.domain,
     signer,
     rootVersion: () => publications.root.version,
-    ownerOf: (node) => registry.row(node)?.owner,
+    nodeOf: (node) => registry.row(node),
     receipts: metrics.receipts,
   });
   const desk = new JobDesk({ clock, random, store, ledger, link: hub, limits, metrics, log });
@@ -101,6 +101,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   });
   openAiApi(app, { clock, limits, keys: options.keys, publications, desk, store });
   adminApi(app, {
+    clock,
     publications,
     registry,
     hub,

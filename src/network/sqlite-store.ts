@@ -40,7 +40,13 @@ export class SqliteStore implements Store {
   noteAttempt(row: AttemptRow): void {
     this.#noted.push(row);
     // one transaction for all offers of this turn of the loop
-    this.#flush ??= setImmediate(() => this.#transaction(() => {}));
+    this.#flush ??= setImmediate(() => {
+      try {
+        this.#transaction(() => {});
+      } catch {
+        // a full disk: kept for the next durable write, which tells who asked for it
+      }
+    });
   }
   attempt(jobId: string, attempt: number): AttemptRow | undefined {
     const noted = this.#noted.find((r) => r.jobId === jobId && r.attempt === attempt);

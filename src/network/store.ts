@@ -70,7 +70,8 @@ export interface LedgerEntry {
   readonly resultSig: Signature;
   readonly receipt: JobReceiptMessage;
   readonly keyId: string | null;
-  readonly owner: string | null;
+  /** As known when the result came; an unproved owner is never paid. */
+  readonly owner: { readonly kind: 'wallet' | 'email'; readonly id: string; readonly proved: boolean } | null;
   readonly tokens: Tokens;
 }
 
