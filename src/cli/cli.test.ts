@@ -77,6 +77,20 @@ describe('the resultity command', () => {
     expect(JSON.parse(await readFile(join(dir, 'state/floor.json'), 'utf8'))).to.include({ version: 1 });
   });
 
+  it('makes a state folder that is named relative to the working folder', async () => {
+    const from = await folder();
+    const before = process.cwd();
+    process.chdir(dir);
+    try {
+      for (const state of ['k', './x/y/z', 'k'])
+        expect(await run('config', 'verify', '--root', 'root.json', '--state', state, '--from', from)).to.include({
+          code: 0,
+        });
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   it('verifies a network over HTTP', async () => {
     kit.rotate('second');
     kit.publish();

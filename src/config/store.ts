@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { CodedError, errorText } from '../lib/errors.ts';
 import { syncFolder, writeDurably } from '../lib/fs.ts';
 import { decodeUtf8, type Refusal, type Sha256, sha256Hex } from '../protocol/index.ts';
@@ -53,13 +53,14 @@ const nodeDisk: StateDisk = {
     }
   },
   async makeFolder(path) {
-    const first = await mkdir(path, { recursive: true });
+    const made = await mkdir(path, { recursive: true });
     // also when it stood already: an earlier process may have died before it synced the parent
     await syncFolder(dirname(path)).catch((error: unknown) => {
-      if (first !== undefined) throw error;
+      if (made !== undefined) throw error;
     });
-    if (first !== undefined)
-      for (let at = dirname(path); at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at));
+    // every parent that was made is durable only when the folder above it is synced
+    const top = made === undefined ? path : dirname(made);
+    for (let at = dirname(path); at !== top && at.startsWith(top); at = dirname(at)) await syncFolder(dirname(at));
   },
   write: (path, bytes) => writeDurably(path, bytes),
   syncFolder,
@@ -76,7 +77,7 @@ export class FileStateStore implements StateStore {
   #settled = false;
 
   constructor(dir: string, disk: StateDisk = nodeDisk) {
-    this.#dir = dir;
+    this.#dir = resolve(dir);
     this.#disk = disk;
   }
 
