@@ -13,7 +13,7 @@ const run = async (flags: Flags, env: NodeJS.ProcessEnv, signal: AbortSignal): P
   const log = createLogger('resultity-operator', flags['log-level']);
   const clock = systemClock;
   const registry = new Metrics().collectProcess();
-  const metrics = kubeMetrics(registry, 'resultity_operator_');
+  const metrics = kubeMetrics(registry, 'resultity_');
   const connection = await loadConnection({
     env,
     clock,

@@ -16,12 +16,12 @@ import {
   type ReconcileContext,
   type Store,
   specChanged,
-  stableJson,
 } from '../../src/kube/index.ts';
 import type { Clock, Logger } from '../../src/lib/index.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels } from '../names.ts';
+import { writeStatus } from '../status-writer.ts';
 import { decideFleet } from './decide.ts';
 
 /** Fleets' nodes by the uid of their fleet. */
@@ -71,14 +71,8 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       });
       applier.forget(KIND.node, joinKey(namespace, member));
     }
-    if (stableJson(fleet.status ?? {}) === stableJson(decision.status)) return;
-    const uid = fleet.metadata.uid === undefined ? {} : { uid: fleet.metadata.uid };
-    const written = await o.client.applyStatus(
-      KIND.fleet,
-      { metadata: { name, namespace, ...uid }, status: decision.status } as ResultityFleet,
-      { fieldManager: FIELD_MANAGER.operatorStatus, signal },
-    );
-    wrote(o.fleets, written);
+    const written = await writeStatus(o, o.fleets, fleet, fleet.status, decision.status, signal);
+    if (written) wrote(o.fleets, written);
   };
 
   return new Controller({

@@ -15,13 +15,13 @@ import {
   ownerReference,
   type ReconcileContext,
   type Store,
-  stableJson,
 } from '../../src/kube/index.ts';
 import type { Clock, Logger } from '../../src/lib/index.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels } from '../names.ts';
 import type { NetworkViews } from '../network/index.ts';
+import { writeStatus } from '../status-writer.ts';
 import { decideMirrors } from './decide.ts';
 
 export interface ModelControllerOptions {
@@ -79,17 +79,8 @@ export const modelController = (o: ModelControllerOptions): Controller => {
       applier.forget(KIND.model, joinKey(namespace, gone));
     }
     for (const { model, status } of decision.statuses) {
-      if (stableJson(model.status ?? {}) === stableJson(status)) continue;
-      const { name: of, uid } = model.metadata;
-      const written = await o.client.applyStatus(
-        KIND.model,
-        {
-          metadata: { namespace, ...(of === undefined ? {} : { name: of }), ...(uid === undefined ? {} : { uid }) },
-          status,
-        } as ApprovedModel,
-        { fieldManager: FIELD_MANAGER.operatorStatus, signal },
-      );
-      wrote(o.models, written);
+      const written = await writeStatus(o, o.models, model, model.status, status, signal);
+      if (written) wrote(o.models, written);
     }
     gauge(
       o.metrics,

@@ -5,7 +5,9 @@ import {
   Controller,
   done,
   type EventRecorder,
+  every,
   fingerprint,
+  isNotFound,
   type KubeClient,
   type KubeMetrics,
   objects,
@@ -21,6 +23,7 @@ import type { Address } from '../../src/protocol/index.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels, trustName } from '../names.ts';
+import { writeStatus } from '../status-writer.ts';
 import { decideNetwork, type NetworkFacts } from './decide.ts';
 import { askSight } from './fetch.ts';
 import { NetworkSession } from './session.ts';
@@ -46,6 +49,8 @@ interface Known {
   readonly uid: string | undefined;
   readonly session: NetworkSession;
   trust: string;
+  /** The poll with which it was last compared. */
+  trustPoll: number;
   nextSight: number;
   refusal: string;
   info: Parameters<OperatorMetrics['configInfo']['remove']>[0] | undefined;
@@ -64,27 +69,13 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     await old?.session.close();
   };
 
-  const writeStatus = async (
+  const write = async (
     network: ResultityNetwork,
     status: ResultityNetworkStatus,
     context: ReconcileContext | undefined,
-  ): Promise<boolean> => {
-    const { name, namespace, uid } = network.metadata;
-    if (stableJson(network.status ?? {}) === stableJson(status)) return false;
-    const written = await o.client.applyStatus(
-      KIND.network,
-      {
-        metadata: {
-          ...(name === undefined ? {} : { name }),
-          ...(namespace === undefined ? {} : { namespace }),
-          ...(uid === undefined ? {} : { uid }),
-        },
-        status,
-      } as ResultityNetwork,
-      { fieldManager: FIELD_MANAGER.operatorStatus, ...(context ? { signal: context.signal } : {}) },
-    );
-    context?.wrote(o.networks, written);
-    return true;
+  ): Promise<void> => {
+    const written = await writeStatus(o, o.networks, network, network.status, status, context?.signal);
+    if (written) context?.wrote(o.networks, written);
   };
 
   const open = (key: string, network: ResultityNetwork): Known => ({
@@ -100,14 +91,11 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
           (live.status?.epoch === epoch && live.status.version === version && live.status.digest === digest)
         )
           return;
-        await writeStatus(
-          live,
-          { ...live.status, epoch, version, digest, shortDigest: digest.slice(7, 19) },
-          undefined,
-        );
+        await write(live, { ...live.status, epoch, version, digest, shortDigest: digest.slice(7, 19) }, undefined);
       },
     }),
     trust: '',
+    trustPoll: -1,
     nextSight: Number.NEGATIVE_INFINITY,
     refusal: '',
     info: undefined,
@@ -132,8 +120,17 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
       data: { [KEY.root]: facts.pinned.text, ...(facts.ca.kind === 'text' ? { [KEY.ca]: facts.ca.text } : {}) },
     };
     const wanted = fingerprint(intent);
-    if (at.trust === wanted) return;
-    await o.client.apply(KIND.configMap, intent, { fieldManager: FIELD_MANAGER.operator, signal });
+    // Asked with each poll only: somebody may have removed or changed it.
+    if (at.trust === wanted && at.trustPoll === at.session.polls) return;
+    const live = await o.client
+      .get(KIND.configMap, { name: intent.metadata.name, namespace }, { signal })
+      .catch((error: unknown) => {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      });
+    if (stableJson(live?.data ?? {}) !== stableJson(intent.data))
+      await o.client.apply(KIND.configMap, intent, { fieldManager: FIELD_MANAGER.operator, signal });
+    at.trustPoll = at.session.polls;
     at.trust = wanted;
   };
 
@@ -148,10 +145,11 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     const facts = await session.look(network, context.signal);
     const decision = decideNetwork(facts);
     await writeTrust(network, facts, at, context.signal);
-    await writeStatus(network, decision.status, context);
+    await write(network, decision.status, context);
     session.inForce = decision.inForce;
     for (const event of decision.events) o.recorder.record(KIND.network, network, event);
     tell(key, network, facts, decision.inForce, at);
+    o.views.setTried(key);
     await see(key, network, at, context.signal);
     return Math.min(session.dueInMs, Math.max(0, at.nextSight - o.clock.monotonic()));
   };
@@ -214,7 +212,7 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     log: o.log,
     metrics: o.kubeMetrics,
     concurrency: 2,
-    sources: [objects(o.networks, specChanged)],
+    sources: [objects(o.networks, specChanged), every(o.clock, 30_000, () => o.networks.keys())],
     reconcile: async (key, context) => {
       const network = o.networks.get(key);
       if (network === undefined || network.metadata.deletionTimestamp !== undefined) {

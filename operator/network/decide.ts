@@ -12,6 +12,7 @@ import type { AcceptedConfig } from '../../src/config/index.ts';
 import type { EventInput } from '../../src/kube/index.ts';
 import type { Refusal } from '../../src/protocol/index.ts';
 import { configName } from '../names.ts';
+import { reasonOfRefusal } from '../reasons.ts';
 import type { Named } from './fetch.ts';
 
 /** What one look at the network found. */
@@ -54,40 +55,13 @@ const ROOT_CODES: readonly Refusal[] = [
   'wrong_environment',
 ];
 
-/** The reason of a condition for each refusal; its code stands in the message. */
-export const reasonOf = (code: Refusal): Reason => {
-  switch (code) {
-    case 'bad_signature':
-    case 'threshold_not_met':
-    case 'digest_mismatch':
-    case 'ticket_mismatch':
-    case 'document_mismatch':
-      return 'SignatureInvalid';
-    case 'config_stale':
-      return 'ConfigStale';
-    case 'snapshot_expired':
-      return 'ConfigExpired';
-    case 'root_expired':
-      return 'RootExpired';
-    case 'bad_root':
-    case 'root_gap':
-    case 'root_rollback':
-    case 'root_withheld':
-      return 'RootInvalid';
-    case 'unreachable':
-      return 'NetworkUnreachable';
-    default:
-      return 'ConfigRejected';
-  }
-};
-
 const stays = (f: NetworkFacts): string => (f.accepted === undefined ? '' : `; v${f.accepted.version} stays in force`);
 
 const rootTrusted = (f: NetworkFacts): Verdict => {
   if (f.pinned.kind === 'missing')
     return no('RootMissing', `${f.pinned.message}; the network publishes its pinned root`);
   if (f.outcome.kind === 'refused' && ROOT_CODES.includes(f.outcome.code))
-    return no(reasonOf(f.outcome.code), `refused ${f.outcome.code}: ${f.outcome.message}`);
+    return no(reasonOfRefusal(f.outcome.code), `refused ${f.outcome.code}: ${f.outcome.message}`);
   if (f.accepted === undefined) return unknown('Waiting', 'the chain of roots has not been walked yet');
   return f.accepted.root.document.expiresAt <= f.now
     ? no('RootExpired', `root v${f.accepted.root.version} has expired; only its signers can make a new one`)
@@ -99,7 +73,8 @@ const configVerified = (f: NetworkFacts): Verdict => {
   if (f.pinned.kind === 'missing') return no('RootMissing', f.pinned.message);
   if (f.outcome.kind === 'refused') {
     const said = `refused ${f.outcome.code}: ${f.outcome.message}`;
-    if (f.outcome.code !== 'unreachable') return no(reasonOf(f.outcome.code), `${said.slice(0, 200)}${stays(f)}`);
+    if (f.outcome.code !== 'unreachable')
+      return no(reasonOfRefusal(f.outcome.code), `${said.slice(0, 200)}${stays(f)}`);
     if (f.accepted === undefined) return no('NetworkUnreachable', f.outcome.message);
   }
   if (f.accepted === undefined) return unknown('Waiting', 'no configuration has been fetched yet');

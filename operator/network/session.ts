@@ -33,6 +33,8 @@ export class NetworkSession {
   #outcome: Outcome = { kind: 'notTried' };
   #accepted: AcceptedConfig | undefined;
   inForce: AcceptedConfig | undefined;
+  /** How often it has looked. */
+  polls = 0;
 
   constructor(network: ResultityNetwork, options: SessionOptions) {
     this.#o = options;
@@ -52,6 +54,7 @@ export class NetworkSession {
     const spec = fingerprint([network.spec.endpoint, network.spec.trust, network.spec.tls, network.spec.environment]);
     if (spec !== this.#spec || this.dueInMs === 0) {
       await this.#poll(network, signal);
+      this.polls += 1;
       this.#spec = spec;
       this.#nextPoll = this.#o.clock.monotonic() + this.#interval();
     }

@@ -20,6 +20,9 @@ interface Seen {
   readonly error: string | undefined;
 }
 
+/** So many calls in a row must fail before the nodes' conditions say so. */
+const FAILURES = 3;
+
 /** `nodes` undefined: every node of the network is concerned. */
 export type ViewChange = { readonly network: Key; readonly nodes: ReadonlySet<Address> | undefined };
 
@@ -30,6 +33,8 @@ export type ViewChange = { readonly network: Key; readonly nodes: ReadonlySet<Ad
 export class NetworkViews {
   readonly #views = new Map<Key, NetworkView>();
   readonly #seen = new Map<Key, Seen>();
+  readonly #tried = new Set<Key>();
+  readonly #failures = new Map<Key, number>();
   readonly #subscribers = new Set<(change: ViewChange) => void>();
 
   get(network: Key): NetworkView | undefined {
@@ -43,8 +48,20 @@ export class NetworkViews {
       this.#tell({ network, nodes: undefined });
   }
 
+  /** The network was looked at once, whatever came of it. The first time tells, so that waiting nodes go on. */
+  setTried(network: Key): void {
+    if (this.#tried.has(network)) return;
+    this.#tried.add(network);
+    this.#tell({ network, nodes: undefined });
+  }
+  tried(network: Key): boolean {
+    return this.#tried.has(network);
+  }
+
   /** The object is gone. */
   forget(network: Key): void {
+    this.#tried.delete(network);
+    this.#failures.delete(network);
     this.#views.delete(network);
     this.#seen.delete(network);
     this.#tell({ network, nodes: undefined });
@@ -63,6 +80,10 @@ export class NetworkViews {
   /** A new answer of the bulk status call, or why there is none. */
   setSight(network: Key, seen: Seen): void {
     const old = this.#seen.get(network);
+    const failures = seen.error === undefined ? 0 : (this.#failures.get(network) ?? 0) + 1;
+    this.#failures.set(network, failures);
+    // Unknown is not unhealthy: one lost answer takes no node out of sight.
+    if (failures > 0 && failures < FAILURES && old !== undefined && old.error === undefined) return;
     this.#seen.set(network, seen);
     if (old?.error !== seen.error) {
       this.#tell({ network, nodes: undefined });

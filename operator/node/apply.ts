@@ -1,5 +1,5 @@
-import { ANNOTATION, FIELD_MANAGER, FINALIZER } from '../../src/api/contract.ts';
-import type { ResultityNode } from '../../src/api/index.ts';
+import { ANNOTATION, CONTAINER, FINALIZER } from '../../src/api/contract.ts';
+import type { Reason, ResultityNode } from '../../src/api/index.ts';
 import {
   ApiError,
   type EventRecorder,
@@ -7,6 +7,7 @@ import {
   isConflict,
   isNotFound,
   type KubeClient,
+  type KubeMetrics,
   type ReconcileContext,
   type Store,
 } from '../../src/kube/index.ts';
@@ -15,21 +16,24 @@ import { createSigner, generatePrivateKey } from '../../src/protocol/index.ts';
 import { KIND } from '../kinds.ts';
 import { podName } from '../names.ts';
 import type { Pod } from '../pod-types.ts';
+import { writeStatus } from '../status-writer.ts';
+import { containerStatus } from './conditions.ts';
 import { type Decision, incarnation, type StatusIntent, type Step } from './decide.ts';
 import { eventsOf } from './events.ts';
-import type { NodeFacts } from './facts.ts';
+import type { NodeFacts, Refusal } from './facts.ts';
 import { applyAgentAccount, createClaims, keySecret } from './ground.ts';
-import { isWritten, ownStatus } from './status.ts';
+import { ownStatus } from './status.ts';
 
 export interface NodeApplyOptions {
   readonly client: KubeClient;
+  readonly kubeMetrics: KubeMetrics;
   readonly clock: Clock;
   readonly recorder: EventRecorder;
   readonly nodes: Store<ResultityNode>;
   readonly pods: Store<Pod>;
   readonly agentClusterRole: string;
   /** By key of the node: what the API server said to the last pod. Kept here, read by gather. */
-  readonly refusals: Map<string, string>;
+  readonly refusals: Map<string, Refusal>;
   readonly newKey?: () => Secret;
 }
 
@@ -42,12 +46,16 @@ export class NodeApply {
   /** Namespaces whose agent account stands, and until when that is taken for true. */
   readonly #accounts = new Map<string, number>();
 
+  /** Restarts of each node's runtime, of which pod. */
+  readonly #restarts = new Map<string, { uid: string; count: number }>();
+
   constructor(options: NodeApplyOptions) {
     this.#o = options;
   }
 
   /** True when the turn should be repeated at once: something was done that the rest depends on. */
   async run(facts: NodeFacts, decision: Decision, context: ReconcileContext): Promise<boolean> {
+    this.#watchRestarts(facts, context.key);
     let node = facts.node;
     let intent = decision.status;
     for (const step of decision.steps) {
@@ -70,7 +78,7 @@ export class NodeApply {
           break;
         case 'createPod': {
           const pod = await this.#createPod(node, step.pod, context);
-          if (pod === undefined) return false;
+          if (typeof pod === 'string') return pod === 'refused';
           intent = {
             ...intent,
             pod: { name: pod.metadata?.name ?? '', uid: pod.metadata?.uid ?? '', incarnation: incarnation(node, pod) },
@@ -139,12 +147,12 @@ export class NodeApply {
     await createClaims(this.#o.client, node, signal);
   }
 
-  /** undefined: it exists already, and the cache will show it. A refusal is remembered for the status, and thrown. */
+  /** exists: the cache will show it. refused: remembered, for the next turn to say it and to wait. */
   async #createPod(
     node: ResultityNode,
     pod: Pod,
     { key, wrote, signal, log }: ReconcileContext,
-  ): Promise<Pod | undefined> {
+  ): Promise<Pod | 'exists' | 'refused'> {
     try {
       const made = await this.#o.client.create(KIND.pod, pod, { signal });
       wrote(this.#o.pods, made);
@@ -157,34 +165,22 @@ export class NodeApply {
       log.info({ pod: made.metadata?.name, uid: made.metadata?.uid }, 'pod created');
       return made;
     } catch (error) {
-      if (isAlreadyExists(error)) return undefined;
+      if (isAlreadyExists(error)) return 'exists';
       this.#accounts.delete(node.metadata.namespace ?? '');
-      if (error instanceof ApiError && error.status >= 400 && error.status < 500) {
-        const said = error.message.replace(/^[^:]*: \d+ /, '').slice(0, 200);
-        this.#o.refusals.set(key, said);
-        this.#o.recorder.record(KIND.node, node, { type: 'Warning', reason: 'FailedToCreatePod', note: said });
-      }
-      throw error;
+      if (!(error instanceof ApiError) || error.status >= 500 || error.status === 429) throw error;
+      const said = error.message.replace(/^[^:]*: \d+ /, '').slice(0, 200);
+      this.#o.refusals.set(key, { message: said, at: this.#o.clock.now() });
+      this.#tell(node, 'FailedToCreatePod', said, 'Warning');
+      log.warn({ error: said }, 'the pod was refused');
+      return 'refused';
     }
   }
 
   async #writeStatus(node: ResultityNode, intent: StatusIntent, { wrote, signal }: ReconcileContext): Promise<void> {
     const status = ownStatus(node, intent, this.#o.clock.now());
-    if (isWritten(node, status)) return;
-    const { name, namespace, uid } = node.metadata;
-    const written = await this.#o.client.applyStatus(
-      KIND.node,
-      // The uid makes it fail for another object of the same name, which must not inherit this identity.
-      {
-        metadata: {
-          ...(name === undefined ? {} : { name }),
-          ...(namespace === undefined ? {} : { namespace }),
-          ...(uid === undefined ? {} : { uid }),
-        },
-        status,
-      } as ResultityNode,
-      { fieldManager: FIELD_MANAGER.operatorStatus, signal },
-    );
+    const { agent: _, ...live } = node.status ?? {};
+    const written = await writeStatus(this.#o, this.#o.nodes, node, live, status, signal);
+    if (written === undefined) return;
     wrote(this.#o.nodes, written);
     for (const event of eventsOf(node, status)) this.#o.recorder.record(KIND.node, node, event);
   }
@@ -228,19 +224,43 @@ export class NodeApply {
       if (isNotFound(error) || isConflict(error)) return;
       throw error;
     }
+    if (step.force) await this.#takeForceOff(node, signal);
     if (step.why === 'drained') this.#tell(node, 'DrainCompleted', 'every running job has finished');
     else if (step.why === 'drain timed out')
       this.#tell(node, 'DrainTimedOut', `jobs were still running after ${node.spec.drain.timeoutSeconds} s`, 'Warning');
     this.#tell(node, 'DeletedPod', `deleted the pod: ${step.why}`);
   }
 
-  #tell(
-    node: ResultityNode,
-    reason: 'DrainStarted' | 'DrainCompleted' | 'DrainTimedOut' | 'DeletedPod',
-    note: string,
-    type: 'Normal' | 'Warning' = 'Normal',
-  ): void {
+  #tell(node: ResultityNode, reason: Reason, note: string, type: 'Normal' | 'Warning' = 'Normal'): void {
     this.#o.recorder.record(KIND.node, node, { type, reason, note });
+  }
+
+  /** It was meant for that one pod, not for every one to come. */
+  async #takeForceOff(node: ResultityNode, signal: AbortSignal): Promise<void> {
+    const { name = '', namespace, uid } = node.metadata;
+    await this.#o.client.patchMerge(
+      KIND.node,
+      { name, namespace },
+      { metadata: { uid, annotations: { [ANNOTATION.forceReplace]: null } } },
+      { signal },
+    );
+  }
+
+  /** The kubelet started the runtime again: told once for each time. */
+  #watchRestarts(facts: NodeFacts, key: string): void {
+    const runtime = containerStatus(facts.pod, CONTAINER.runtime);
+    const uid = facts.pod?.metadata?.uid ?? '';
+    const before = this.#restarts.get(key);
+    const count = runtime?.restartCount ?? 0;
+    if (before?.uid === uid && count > before.count)
+      this.#tell(
+        facts.node,
+        'RuntimeRestarted',
+        `the runtime container was started again (${count} times now)`,
+        'Warning',
+      );
+    if (facts.pod === undefined) this.#restarts.delete(key);
+    else this.#restarts.set(key, { uid, count });
   }
 
   #ref(node: ResultityNode): { name: string; namespace: string | undefined } {

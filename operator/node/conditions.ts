@@ -1,7 +1,8 @@
 import { CONTAINER } from '../../src/api/contract.ts';
-import { type ConditionUpdate, type NodeConditionType, type Reason, reasons } from '../../src/api/index.ts';
+import { type ConditionUpdate, getCondition, type NodeConditionType, type Reason } from '../../src/api/index.ts';
 import { type Tier, tierAtLeast } from '../../src/protocol/index.ts';
 import type { ContainerStatus, Pod } from '../pod-types.ts';
+import { reasonOfCode } from '../reasons.ts';
 import type { NodeFacts } from './facts.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -29,10 +30,6 @@ export interface Verdict {
 const yes = (reason: Reason, message: string): Verdict => ({ status: 'True', reason, message });
 const no = (reason: Reason, message: string): Verdict => ({ status: 'False', reason, message });
 const unknown = (reason: Reason, message: string): Verdict => ({ status: 'Unknown', reason, message });
-
-/** A reason that came from outside, if it is one of ours. */
-export const asReason = (text: string | undefined, otherwise: Reason): Reason =>
-  text !== undefined && Object.hasOwn(reasons, text) ? (text as Reason) : otherwise;
 
 export const containerStatus = (pod: Pod | undefined, name: string): ContainerStatus | undefined =>
   [...(pod?.status?.initContainerStatuses ?? []), ...(pod?.status?.containerStatuses ?? [])].find(
@@ -112,7 +109,7 @@ const agentReady: Derive = (scene) => {
   if (status?.state?.running === undefined) return no('PodStarting', 'the agent container is not running yet');
   if (agent?.phase === undefined) return no('AgentNotReporting', 'the agent runs and has not written status.agent yet');
   if (agent.phase === 'Failed')
-    return no(asReason(agent.lastError?.code, 'NotReady'), agent.lastError?.message ?? 'the agent has failed');
+    return no(reasonOfCode(agent.lastError?.code, 'NotReady'), agent.lastError?.message ?? 'the agent has failed');
   return yes('AgentRunning', 'the agent runs and reports');
 };
 
@@ -140,7 +137,7 @@ const runtimeReady: Derive = (scene) => {
     return yes('EngineReady', 'the engine answers');
   if (phase === 'ready') return no('PodStarting', 'the engine answers; the kubelet has not seen it yet');
   const [reason, message] = ENGINE[phase ?? ''] ?? ['PodStarting', 'the runtime container is starting'];
-  const code = asReason(agent?.lastError?.code, reason);
+  const code = reasonOfCode(agent?.lastError?.code, reason);
   const telling = phase === 'crashed' || code === 'KVCacheTooSmall';
   return no(telling ? code : reason, telling && agent?.lastError ? agent.lastError.message : message);
 };
@@ -149,7 +146,7 @@ const runtimeIsolated: Derive = (scene) => {
   if (scene.pod === undefined) return noPod(scene);
   const { isolation, lastError } = scene.facts.node.status?.agent ?? {};
   if (isolation?.tier === undefined || isolation.provedAt === undefined) {
-    const reason = asReason(lastError?.code, 'Waiting');
+    const reason = reasonOfCode(lastError?.code, 'Waiting');
     return reason === 'IsolationUnproved'
       ? no(reason, lastError?.message ?? 'the sandbox could not be proved')
       : no('Waiting', 'the isolation has not been proved yet');
@@ -179,7 +176,7 @@ const registered: Derive = (scene) => {
     case 'revoked':
       return no('Revoked', network.reason ?? 'the network has revoked the node');
     default: {
-      const reason = asReason(network?.reason ?? lastError?.code, 'NotRegistered');
+      const reason = reasonOfCode(network?.reason ?? lastError?.code, 'NotRegistered');
       return no(reason, lastError?.message ?? 'the agent has not registered yet');
     }
   }
@@ -189,8 +186,13 @@ const networkVisible: Derive = (scene) => {
   if (scene.pod === undefined) return noPod(scene);
   const { sight } = scene.facts;
   switch (sight.kind) {
-    case 'notAsked':
-      return unknown('Waiting', 'the network has not been asked yet');
+    case 'notAsked': {
+      // After a restart of the operator: what was known stays, until the network has been asked.
+      const before = getCondition(scene.facts.node.status?.conditions, 'NetworkVisible');
+      return before === undefined || before.reason === 'PodPending' || before.reason === 'NotReady'
+        ? unknown('Waiting', 'the network has not been asked yet')
+        : { status: before.status, reason: reasonOfCode(before.reason, 'Unknown'), message: before.message };
+    }
     case 'unreachable':
       return unknown('NetworkUnreachable', sight.message);
     case 'absent':
@@ -203,7 +205,7 @@ const networkVisible: Derive = (scene) => {
       if (state === 'draining') return no('Draining', 'the network drains the node');
       if (state === 'revoked') return no('Revoked', 'the network has revoked the node');
       return no(
-        asReason(why[0], state === 'out_of_rotation' ? 'OutOfRotation' : 'NotReady'),
+        reasonOfCode(why[0], state === 'out_of_rotation' ? 'OutOfRotation' : 'NotReady'),
         `the network says ${state}${why.length > 0 ? `: ${why.slice(0, 3).join(', ')}` : ''}`,
       );
     }
@@ -222,7 +224,7 @@ const configSynced: Derive = (scene) => {
     return yes('DigestApplied', `applied ${short(config.applied)}`);
   if (config?.pending !== undefined)
     return no('DigestPending', `${short(config.pending)} is accepted and not applied yet`);
-  const code = asReason(lastError?.code, 'Waiting');
+  const code = reasonOfCode(lastError?.code, 'Waiting');
   if (code !== 'Waiting' && ['SignatureInvalid', 'ConfigRejected', 'ConfigStale', 'DigestRejected'].includes(code))
     return no(code, lastError?.message ?? 'the agent refuses the configuration');
   if (config?.applied !== undefined)
@@ -243,7 +245,7 @@ const modelsVerified: Derive = (scene) => {
       return yes('ModelActive', `${assignedModel} is installed, verified and tested`);
     case 'pending':
       return no(
-        asReason(model.reason, 'Downloading'),
+        reasonOfCode(model.reason, 'Downloading'),
         `${assignedModel} is on its way${model.progress === undefined ? '' : `, ${model.progress} %`}`,
       );
     case 'inactive':
@@ -252,7 +254,7 @@ const modelsVerified: Derive = (scene) => {
       return no('ModelArchived', `${assignedModel} is archived by the network`);
     case 'failed':
       return no(
-        asReason(model.reason, 'Quarantined'),
+        reasonOfCode(model.reason, 'Quarantined'),
         `${assignedModel} failed: ${model.reason ?? 'see the agent’s log'}`,
       );
   }
@@ -329,7 +331,7 @@ const degraded: Derive = (scene, so) => {
   ).find((type) => so(type).status === 'False' && bad.includes(so(type).reason));
   if (first !== undefined) return yes(so(first).reason, so(first).message);
   if (agent?.phase === 'Failed')
-    return yes(asReason(agent.lastError?.code, 'NotReady'), agent.lastError?.message ?? 'the agent has failed');
+    return yes(reasonOfCode(agent.lastError?.code, 'NotReady'), agent.lastError?.message ?? 'the agent has failed');
   return no('AsExpected', 'nothing is wrong');
 };
 

@@ -23,6 +23,7 @@ import { errorType, type OperatorMetrics } from '../metrics.ts';
 import type { KubernetesNode } from '../pod-types.ts';
 import { NodeApply } from './apply.ts';
 import { decideNode } from './decide.ts';
+import type { Refusal } from './facts.ts';
 import { BY_NETWORK, gatherNode, type NodeSources } from './gather.ts';
 import { NodeGauges } from './observed.ts';
 
@@ -39,13 +40,17 @@ export interface NodeControllerOptions extends Omit<NodeSources, 'refusals'> {
 /** How often nodes without a place are looked at again: a GPU that got free wakes nobody. */
 const UNPLACED_MS = 30_000;
 
+/** Everything is looked at again this often: what failed while the API server was away is done soon after. */
+const RESYNC_MS = 60_000;
+const UNTRIED_MS = 5_000;
+
 /** The key of a node's network in caches and views. */
 export const networkKeyOf = (node: ResultityNode): string =>
   joinKey(node.metadata.namespace, node.spec.networkRef.name);
 
 /** gather → decide → apply, for each ResultityNode. */
 export const nodeController = (o: NodeControllerOptions): Controller => {
-  const refusals = new Map<string, string>();
+  const refusals = new Map<string, Refusal>();
   const gauges = new NodeGauges(o.metrics);
   const sources: NodeSources = { ...o, refusals };
   const apply = new NodeApply({ ...o, refusals });
@@ -58,6 +63,14 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
     }
     try {
       const facts = await gatherNode(sources, key, node, context.signal);
+      // A new process knows nothing yet of a network: what stands in the status is better than that.
+      if (
+        facts.network.at === 'notReady' &&
+        facts.network.untried &&
+        node.status?.conditions !== undefined &&
+        node.metadata.deletionTimestamp === undefined
+      )
+        return requeueAfter(UNTRIED_MS);
       const decision = decideNode(facts);
       const again = await apply.run(facts, decision, context);
       gauges.show(key, node, decision.status);
@@ -122,5 +135,6 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
           ),
         ]),
     every(o.clock, UNPLACED_MS, unplaced),
+    every(o.clock, RESYNC_MS, () => o.nodes.keys()),
   ];
 };

@@ -49,6 +49,9 @@ export interface Decision {
 /** A pod that failed is not replaced sooner than this after it was made: a machine that evicts at once is no hot loop. */
 const REPLACE_AFTER_MS = 10_000;
 
+/** A pod that the API server refused (a quota, a policy) is tried again after this. */
+const TRY_AGAIN_MS = 15_000;
+
 /** What to do about one node and what to say of it. Pure and total; no error of the API server ever reaches it (I14). */
 export const decideNode = (facts: NodeFacts): Decision =>
   facts.node.metadata.deletionTimestamp === undefined ? living(facts) : leaving(facts);
@@ -69,13 +72,15 @@ const living = (facts: NodeFacts): Decision => {
       message: 'a pod with this node’s name exists and is not its own; remove or rename it',
     };
   else if (own === undefined) {
+    const waitMs = facts.refusal === undefined ? 0 : facts.refusal.at + TRY_AGAIN_MS - now;
     if (facts.refusal !== undefined)
       podTrouble = {
         status: 'False',
         reason: 'PodRefused',
-        message: `the API server refused the pod: ${facts.refusal}`,
+        message: `the API server refuses the pod: ${facts.refusal.message}`,
       };
     if (prepared.needsIdentity) steps.push({ do: 'makeIdentity' });
+    else if (prepared.input && waitMs > 0) againMs = waitMs;
     else if (prepared.input)
       steps.push(
         { do: 'makeGround', input: prepared.input },

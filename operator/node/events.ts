@@ -17,7 +17,11 @@ const QUIET: ReadonlySet<string> = new Set([
   'PodStarting',
   'AgentStarting',
   'AgentNotReporting',
+  'Queued',
   'Downloading',
+  'Verifying',
+  'Testing',
+  'LauncherMissing',
   'LoadingWeights',
   'Compiling',
   'CapturingGraphs',
@@ -26,6 +30,15 @@ const QUIET: ReadonlySet<string> = new Set([
   'NotServing',
   'EngineStopped',
   'Draining',
+]);
+
+/** A model that was tried and failed. */
+const QUARANTINE: ReadonlySet<string> = new Set([
+  'DigestMismatch',
+  'SignatureInvalid',
+  'TestInferenceFailed',
+  'Quarantined',
+  'ModelInvalid',
 ]);
 
 type Tell = (now: Condition) => NodeEvent | undefined;
@@ -68,6 +81,10 @@ export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
       if (type === 'Degraded' && now.reason === 'IdentityMismatch') events.push(warning(now.reason, now.message));
     }
     if (now.status === 'False' && old?.reason !== now.reason && BAD.includes(type) && !QUIET.has(now.reason)) {
+      if (type === 'ModelsVerified' && QUARANTINE.has(now.reason)) {
+        events.push(warning('ModelQuarantined', `${now.reason}: ${now.message}`));
+        continue;
+      }
       const told = events.some((e) => e.reason === now.reason);
       if (!told) events.push(warning(now.reason as Reason, now.message));
     }

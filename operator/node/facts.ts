@@ -7,7 +7,13 @@ import type { Pod } from '../pod-types.ts';
 /** The node's network as the operator knows it. */
 export type NetworkFacts =
   | { readonly at: 'missing' }
-  | { readonly at: 'notReady'; readonly object: ResultityNetwork; readonly message: string }
+  | {
+      readonly at: 'notReady';
+      readonly object: ResultityNetwork;
+      readonly message: string;
+      /** This process has not looked at the network yet: nothing can be concluded. */
+      readonly untried: boolean;
+    }
   | {
       readonly at: 'ready';
       readonly object: ResultityNetwork;
@@ -26,6 +32,12 @@ export type Sight =
   | { readonly kind: 'unreachable'; readonly message: string }
   | { readonly kind: 'absent' }
   | { readonly kind: 'seen'; readonly status: NodeStatus };
+
+/** The API server would not have the pod. */
+export interface Refusal {
+  readonly message: string;
+  readonly at: number;
+}
 
 /** What holds for every node of this operator. */
 export interface NodeSettings {
@@ -51,7 +63,7 @@ export interface NodeFacts {
   /** How many other nodes of the network are assigned each model. */
   readonly servers: ReadonlyMap<string, number>;
   readonly sight: Sight;
-  /** What the API server said when the pod was last tried to be made; undefined when it was taken. */
-  readonly refusal: string | undefined;
+  /** What the API server said when the pod was last tried to be made, and when (wall clock, ms); undefined when it was taken. */
+  readonly refusal: Refusal | undefined;
   readonly settings: NodeSettings;
 }

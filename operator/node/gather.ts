@@ -6,7 +6,7 @@ import { KIND } from '../kinds.ts';
 import { keySecretName, podName } from '../names.ts';
 import type { NetworkViews } from '../network/view.ts';
 import type { Pod } from '../pod-types.ts';
-import type { NetworkFacts, NodeFacts, NodeSettings } from './facts.ts';
+import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
 import { prepare } from './prepare.ts';
 
 /** Nodes by their network, `namespace/network`. */
@@ -23,7 +23,7 @@ export interface NodeSources {
   readonly views: NetworkViews;
   readonly settings: NodeSettings;
   /** By key of the node: what the API server said to the last pod. */
-  readonly refusals: ReadonlyMap<string, string>;
+  readonly refusals: ReadonlyMap<string, Refusal>;
 }
 
 /** Reads everything that a decision rests on. Throws what the API server throws: then nothing is decided. */
@@ -69,7 +69,12 @@ const networkFacts = (s: NodeSources, key: string): NetworkFacts => {
     ready === undefined || ready.status === 'True'
       ? 'its configuration is being verified'
       : `${ready.reason}: ${ready.message}`;
-  return { at: 'notReady', object, message: `ResultityNetwork "${object.metadata.name}" is not ready (${why})` };
+  return {
+    at: 'notReady',
+    object,
+    untried: !s.views.tried(key),
+    message: `ResultityNetwork "${object.metadata.name}" is not ready (${why})`,
+  };
 };
 
 /** The operator may create Secrets and never read them: a dry-run create that is refused as existing tells that it is there. */

@@ -1,5 +1,4 @@
 import { type Condition, type ResultityNode, type ResultityNodeStatus, setCondition } from '../../src/api/index.ts';
-import { stableJson } from '../../src/kube/index.ts';
 import type { StatusIntent } from './decide.ts';
 
 /** The operator's part of the status: everything but `agent`. */
@@ -28,10 +27,4 @@ export const ownStatus = (node: ResultityNode, intent: StatusIntent, now: number
     ...(modelSummary === undefined ? {} : { modelSummary }),
     ...(config === undefined ? {} : { config }),
   };
-};
-
-/** Whether the live status says all that already: then nothing is written. */
-export const isWritten = (node: ResultityNode, wanted: OwnStatus): boolean => {
-  const { agent: _, ...live } = node.status ?? {};
-  return stableJson(live) === stableJson(wanted);
 };

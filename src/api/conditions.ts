@@ -110,7 +110,10 @@ const reasonNames = [
   'AgentNotReporting',
   'AgentStarting',
   // model
+  'Queued',
   'Downloading',
+  'Verifying',
+  'Testing',
   'InsufficientDisk',
   'DigestMismatch',
   'SourceUnavailable',
@@ -133,6 +136,11 @@ const reasonNames = [
   'EngineWedged',
   'EngineDead',
   'EngineStopped',
+  'EngineOutOfMemory',
+  'EngineMissing',
+  'ArgumentRefused',
+  'LauncherMissing',
+  'ModelMissing',
   // isolation
   'IsolationProved',
   'IsolationUnproved',

@@ -87,7 +87,7 @@ export const startOperator = async (
   });
   const log = createLogger('operator', 'warn', sink);
   const registry = new Metrics();
-  const metrics = kubeMetrics(registry, 'resultity_operator_');
+  const metrics = kubeMetrics(registry, 'resultity_');
   const client = new KubeClient({ connection, metrics, fieldManager: 'resultity-operator' });
   const manager = new Manager({ client, clock: systemClock, log, metrics, drainMs: 2_000 });
   const parsed: Flags = parseFlags(
