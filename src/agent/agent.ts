@@ -30,7 +30,7 @@ import { Heartbeats } from './heartbeat.ts';
 import { NetworkHttp, networkDispatcher } from './http.ts';
 import { loadBind, loadCa, loadEnrolment, loadSigner } from './identity.ts';
 import { handleInbound, type InboundTargets, obeyWelcome } from './inbound.ts';
-import { surroundings } from './isolation.ts';
+import { launcherTier, surroundings } from './isolation.ts';
 import { agentMetrics } from './job-metrics.ts';
 import { Jobs } from './jobs.ts';
 import { SqliteJournal } from './journal.ts';
@@ -75,7 +75,17 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   // First of all, so that the runtime container can start (the agent's startup probe passes only after this).
   const link = new LauncherLink({ controlDir: paths.control, engineDir: paths.engine }, clock.now());
   await link.install();
-  await link.desire({ action: 'stop', model: null, args: {}, env: {}, tier: 'sandbox', restart: 0, probe: null });
+  // What an earlier agent of this pod wished stands: replacing the agent must not stop the engine.
+  if (!(await exists(join(paths.control, 'desired.json'))))
+    await link.desire({
+      action: 'stop',
+      model: null,
+      args: {},
+      env: {},
+      tier: launcherTier(settings.isolation, false),
+      restart: 0,
+      probe: null,
+    });
 
   const signer = await loadSigner(paths);
   const node = signer.address;
@@ -523,7 +533,12 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   const ended = new Promise<void>((resolve) => {
     finished = resolve;
   });
-  const close = async (): Promise<void> => {
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => {
+    closing ??= closeAll();
+    return closing;
+  };
+  const closeAll = async (): Promise<void> => {
     unwatch();
     over.abort(new CodedError('stopped', 'the agent stops'));
     connection.close();

@@ -97,6 +97,7 @@ export class Jobs {
   #order = 0;
   #lastResult: { readonly key: string; readonly at: number } | null = null;
   #idle: (() => void)[] = [];
+  #over = false;
 
   constructor(options: JobsOptions) {
     this.#o = options;
@@ -291,7 +292,9 @@ export class Jobs {
       }
       await clock.sleep(2_000, signal).catch(() => {});
     }
-    for (const job of this.#open.values()) this.#stop(job, 'silent', false);
+    // what is still open is left as a crash would leave it: the next start gives it back
+    this.#over = true;
+    for (const job of this.#open.values()) job.abort.abort();
   }
 
   #reject(key: JobKey, code: string, message: string): void {
@@ -366,6 +369,7 @@ export class Jobs {
   }
 
   #completed(job: Job, done: RunDone): void {
+    if (this.#over) return;
     const { journal, clock, metrics } = this.#o;
     const started = clock.monotonic();
     const { offer } = job;
@@ -423,7 +427,7 @@ export class Jobs {
       key: { jobId: key.jobId, attempt: key.attempt },
       deadline,
       finishedAt: this.#o.clock.monotonic(),
-      lastSent: Number.NEGATIVE_INFINITY,
+      lastSent: this.#o.clock.monotonic(),
       refusals: 0,
     };
     this.#results.set(keyOf(key), w);
@@ -461,15 +465,15 @@ export class Jobs {
     this.#o.onError('result_refused');
   }
 
-  #stop(job: Job, reason: LostReason | 'silent', settle = true): void {
+  #stop(job: Job, reason: LostReason | 'silent'): void {
     job.stop ??= reason;
     if (job.state === 'running') job.abort.abort();
-    else if (settle) this.#finish(job, reason);
+    else this.#finish(job, reason);
   }
 
   /** The end of an attempt without a result. */
   #finish(job: Job, reason: LostReason | 'silent'): void {
-    if (!this.#open.has(keyOf(job))) return;
+    if (this.#over || !this.#open.has(keyOf(job))) return;
     job.deltas.end();
     this.#end(job, reason);
     if (reason !== 'silent') this.#o.channel.send('job.lost', { jobId: job.jobId, attempt: job.attempt, reason });

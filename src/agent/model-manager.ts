@@ -55,7 +55,8 @@ export interface ModelView {
 }
 
 type Plan =
-  | { readonly kind: 'none'; readonly why: string }
+  /** `stop` false: nothing is known yet, so an engine that an earlier agent left running goes on. */
+  | { readonly kind: 'none'; readonly why: string; readonly stop: boolean }
   | { readonly kind: 'serve'; readonly key: string; readonly model: ModelEntry; readonly args: EngineArgs };
 
 const QUARANTINE_CAP_MS = 300_000;
@@ -164,25 +165,25 @@ export class ModelManager {
 
   #plan(): Plan {
     const accepted = this.#o.config.accepted;
-    if (!accepted) return { kind: 'none', why: 'no configuration is accepted yet' };
+    if (!accepted) return { kind: 'none', why: 'no configuration is accepted yet', stop: false };
     const ref = this.#o.assigned();
-    if (ref === undefined) return { kind: 'none', why: 'no model is assigned' };
+    if (ref === undefined) return { kind: 'none', why: 'no model is assigned', stop: true };
     const model = accepted.document.models.find((m) => m.ref === ref);
-    if (!model) return { kind: 'none', why: `${ref} is not approved by the configuration` };
-    if (model.state !== 'active') return { kind: 'none', why: `${ref} is ${model.state}` };
+    if (!model) return { kind: 'none', why: `${ref} is not approved by the configuration`, stop: true };
+    if (model.state !== 'active') return { kind: 'none', why: `${ref} is ${model.state}`, stop: true };
     const args = { ...model.engine.args, ...this.#o.engineArgs };
     const key = JSON.stringify([model.ref, model.digest, args, model.test]);
     try {
       return { kind: 'serve', key, model, args: mergeArgs(model.engine.args, this.#o.engineArgs) };
     } catch (error) {
-      return { kind: 'none', why: errorText(error) };
+      return { kind: 'none', why: errorText(error), stop: true };
     }
   }
 
   /** One plan until it fails, is replaced, or the agent ends. Never throws. */
   async #pursue(plan: Plan, signal: AbortSignal): Promise<void> {
     try {
-      if (plan.kind === 'none') return await this.#serveNothing(plan.why, signal);
+      if (plan.kind === 'none') return await this.#serveNothing(plan, signal);
       await this.#serve(plan, signal);
     } catch (error) {
       if (signal.aborted) return;
@@ -194,7 +195,7 @@ export class ModelManager {
     }
   }
 
-  async #serveNothing(why: string, signal: AbortSignal): Promise<void> {
+  async #serveNothing({ why, stop }: Extract<Plan, { kind: 'none' }>, signal: AbortSignal): Promise<void> {
     if (this.#serving || this.#step === 'idle') this.#log.info({ reason: why }, 'no model to serve');
     this.#enter('idle');
     if (this.#serving) {
@@ -203,19 +204,22 @@ export class ModelManager {
       await this.#o.idle();
     }
     this.#desired = null;
-    await this.#o.link.desire({
-      action: 'stop',
-      model: null,
-      args: {},
-      env: {},
-      tier: launcherTier(this.#o.isolation, false),
-      restart: 0,
-      probe: null,
-    });
-    // nothing to install: what the snapshot says is in effect
-    const accepted = this.#o.config.accepted;
-    if (accepted) await this.#o.config.apply(accepted);
-    while (!signal.aborted) await this.#o.clock.sleep(60_000, signal).catch(() => {});
+    if (stop)
+      await this.#o.link.desire({
+        action: 'stop',
+        model: null,
+        args: {},
+        env: {},
+        tier: launcherTier(this.#o.isolation, false),
+        restart: 0,
+        probe: null,
+      });
+    while (!signal.aborted) {
+      // nothing to install: what the snapshot says is in effect
+      const accepted = this.#o.config.accepted;
+      if (accepted) await this.#o.config.apply(accepted);
+      await this.#o.clock.sleep(5_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+    }
   }
 
   async #serve(plan: Extract<Plan, { kind: 'serve' }>, signal: AbortSignal): Promise<void> {
@@ -248,8 +252,7 @@ export class ModelManager {
     for (;;) {
       signal.throwIfAborted();
       const accepted = config.accepted;
-      if (accepted && accepted.document.models.some((m) => m.ref === plan.model.ref && m.digest === plan.model.digest))
-        await config.apply(accepted);
+      if (accepted && planKey(this.#plan()) === plan.key) await config.apply(accepted);
       const { facts, terminating } = this.#o.watch.view;
       if (!terminating && facts && facts.startedAt !== this.#serving?.engineStart) {
         this.#log.warn({ model: plan.model.ref }, 'the engine is another one, it is tested again');

@@ -221,6 +221,12 @@ export class MiniNetwork {
     };
   }
 
+  #ref(): { epoch: number; version: number; digest: Sha256 } {
+    if (!this.kit.current) throw new Error('nothing is published');
+    const { epoch, version, digest } = this.kit.current.snapshot;
+    return { epoch, version, digest };
+  }
+
   #takeResult(payload: string): JobResultMessage | undefined {
     const message = zJobResult.parse(JSON.parse(payload));
     const held = verifyStruct(this.kit.domain, 'JobResult', message.result, message.sig, this.#node as Address);
@@ -273,11 +279,7 @@ export class MiniNetwork {
           config: JSON.parse(this.kit.answer ?? 'null'),
         });
       case '/v1/heartbeat': {
-        const { epoch, version, digest } = this.kit.current?.snapshot as {
-          epoch: number;
-          version: number;
-          digest: string;
-        };
+        const { epoch, version, digest } = this.#ref();
         return answer(200, { serverTime: this.now, config: { epoch, version, digest }, jobs: JSON.parse(body).jobs });
       }
       case '/v1/results': {
@@ -318,11 +320,7 @@ export class MiniNetwork {
         this.sessions++;
         this.#ws = ws;
         this.#writer = writer;
-        const { epoch, version, digest } = this.kit.current?.snapshot as {
-          epoch: number;
-          version: number;
-          digest: string;
-        };
+        const { epoch, version, digest } = this.#ref();
         send('welcome', {
           sid: keys.sid,
           serverTime: this.now,
