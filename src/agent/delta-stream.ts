@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import type { JobChannel } from './jobs.ts';
+import type { JobChannel } from './job-channel.ts';
 
 export interface DeltaStreamOptions {
   readonly key: { readonly jobId: string; readonly attempt: number };

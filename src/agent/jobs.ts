@@ -22,20 +22,10 @@ import {
 import type { EngineClient, RunDone, Timeouts } from '../runtime/index.ts';
 import { DeltaStream } from './delta-stream.ts';
 import { NetworkError } from './http.ts';
+import type { JobChannel } from './job-channel.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import type { JobKey, Journal } from './journal.ts';
 import { checkOffer, engineRequest, type OfferRules } from './offer-check.ts';
-
-/** The way to the network, as jobs need it. */
-export interface JobChannel {
-  /** False when no session is open, or the frame is larger than the network takes. */
-  send(t: string, payload: string | object): boolean;
-  frameBytes(): number;
-  /** A promise while the socket is congested. */
-  congestion(): Promise<void> | undefined;
-  /** POST /v1/results. @throws NetworkError */
-  postResult(payload: string): Promise<unknown>;
-}
 
 export interface JobsOptions {
   readonly clock: Clock;
@@ -103,7 +93,7 @@ export class Jobs {
     this.#o = options;
     this.#log = options.logger;
     const { journal } = options;
-    this.#orphans = journal.accepted();
+    this.#orphans = journal.accepted().map(({ jobId, attempt }) => ({ jobId, attempt }));
     for (const r of journal.unreceipted()) this.#await(r, r.deadline);
     if (this.#orphans.length + this.#results.size > 0)
       this.#log.info(
