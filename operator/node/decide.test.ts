@@ -1,0 +1,468 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { ResultityNode } from '../../src/api/index.ts';
+import { gpuOffers } from '../../src/placement/index.ts';
+import {
+  DIGEST,
+  facts,
+  gpuMachine,
+  kitDocument,
+  NODE_ID,
+  resultityNetwork,
+  resultityNode,
+  storedPod,
+} from '../../test/support/node-facts.ts';
+import { activeAgent, runningPod } from '../../test/support/operator-rig.ts';
+import type { Pod } from '../pod-types.ts';
+import { type Decision, decideNode } from './decide.ts';
+import { eventsOf } from './events.ts';
+import type { NodeFacts, Sight } from './facts.ts';
+import { ownStatus } from './status.ts';
+
+const steps = (d: Decision): string[] => d.steps.map((s) => s.do);
+const condition = (d: Decision, type: string) => d.status.conditions.find((c) => c.type === type)!;
+const seen = (state: 'active' | 'paused' | 'out_of_rotation', reasons: string[] = []): Sight => ({
+  kind: 'seen',
+  status: {
+    node: NODE_ID as `0x${string}`,
+    state,
+    reasons,
+    floor: { epoch: 1, version: 1 },
+    lastHeartbeatAgeMs: 1,
+    incarnation: 1,
+  },
+});
+const ready = facts().network as Extract<NodeFacts['network'], { at: 'ready' }>;
+
+/** A node that serves: pod running, agent active, network content. */
+const serving = (
+  status: Partial<NonNullable<ResultityNode['status']>> = {},
+  pod: Partial<Pod> = {},
+  over: Partial<NodeFacts> = {},
+): NodeFacts => {
+  const base = facts();
+  const made = storedPod(base);
+  const live: Pod = { ...made, spec: { ...made.spec!, nodeName: 'machine' }, status: runningPod, ...pod };
+  return {
+    ...base,
+    pod: {
+      ...live,
+      metadata: {
+        ...live.metadata,
+        annotations: { ...live.metadata?.annotations, 'resultity.com/incarnation': '1795251600000' },
+      },
+    },
+    node: resultityNode(
+      {},
+      {
+        nodeId: NODE_ID,
+        podUID: 'uid-pod',
+        podName: 'gpu-a',
+        incarnation: 1_795_251_600_000,
+        assignedModel: 'tiny:v1',
+        agent: activeAgent(NODE_ID, DIGEST) as NonNullable<ResultityNode['status']>['agent'] & object,
+        ...status,
+      },
+    ),
+    sight: seen('active'),
+    ...over,
+  };
+};
+
+describe('what a node without a pod gets', () => {
+  const table: [
+    string,
+    Partial<NodeFacts>,
+    { steps: string[]; type?: string; reason?: string; phase?: string; says?: string },
+  ][] = [
+    ['everything is there: the pod', {}, { steps: ['makeGround', 'createPod', 'writeStatus'], phase: 'Pending' }],
+    [
+      'no finalizer yet: that first',
+      { node: resultityNode({}, { nodeId: NODE_ID }, { finalizers: [] }) },
+      { steps: ['addFinalizer', 'makeGround', 'createPod', 'writeStatus'] },
+    ],
+    [
+      'no network: a condition',
+      { network: { at: 'missing' } },
+      { steps: ['writeStatus'], type: 'ConfigSynced', reason: 'NetworkNotFound', says: '"testnet"', phase: 'Pending' },
+    ],
+    [
+      'a network that is not ready',
+      { network: { at: 'notReady', object: resultityNetwork(), message: 'because', untried: false } },
+      { steps: ['writeStatus'], type: 'ConfigSynced', reason: 'NetworkNotReady' },
+    ],
+    [
+      'an owner with a bad checksum',
+      { node: resultityNode({ owner: { wallet: '0x52908400098527886E0F7030069857D2E4169Ee7' } }, { nodeId: NODE_ID }) },
+      { steps: ['writeStatus'], type: 'Registered', reason: 'OwnerInvalid', says: 'checksum' },
+    ],
+    [
+      'a model that the snapshot does not list',
+      { node: resultityNode({ models: { assigned: 'big:v9' } }, { nodeId: NODE_ID }) },
+      { steps: ['writeStatus'], type: 'ModelsVerified', reason: 'ModelNotApproved', says: 'big:v9' },
+    ],
+    [
+      'GPUs that are all too small',
+      {
+        offers: gpuOffers(
+          [{ ...gpuMachine(), labels: { 'nvidia.com/gpu.memory': '256', 'nvidia.com/gpu.product': 'T4' } }],
+          [],
+        ),
+      },
+      {
+        steps: ['writeStatus'],
+        type: 'GPUFit',
+        reason: 'InsufficientGPUMemory',
+        says: 'T4 has 256 MiB, 256 short',
+        phase: 'Unplaced',
+      },
+    ],
+    [
+      'no GPU node: the pod all the same, for an autoscaler',
+      { offers: [] },
+      { steps: ['makeGround', 'createPod', 'writeStatus'], type: 'GPUFit', reason: 'NoGPUNodes' },
+    ],
+    [
+      'no GPU node and fit Require: no pod',
+      {
+        offers: [],
+        node: resultityNode({ placement: { unreachableSeconds: 1, fit: 'Require' } }, { nodeId: NODE_ID }),
+      },
+      { steps: ['writeStatus'], type: 'GPUFit', reason: 'NoGPUNodes', phase: 'Unplaced' },
+    ],
+    [
+      'nodes that may not be looked at',
+      { offers: undefined },
+      { steps: ['makeGround', 'createPod', 'writeStatus'], type: 'GPUFit', reason: 'FitUnknown' },
+    ],
+    [
+      'an image outside the allowed repositories',
+      { settings: { ...facts().settings, allowedRepositories: ['other.example'] } },
+      { steps: ['writeStatus'], type: 'AgentReady', reason: 'ImageNotAllowed', says: 'registry.example/resultity' },
+    ],
+    [
+      'no runtime image for the accelerator',
+      { network: { ...ready, document: kitDocument({ runtimes: [] }) } },
+      { steps: ['writeStatus'], type: 'RuntimeReady', reason: 'NoRuntimeImage' },
+    ],
+    ['no identity yet', { node: resultityNode(), keySecret: 'unknown' }, { steps: ['makeIdentity', 'writeStatus'] }],
+    ['an identity whose Secret was never made', { keySecret: 'missing' }, { steps: ['makeIdentity', 'writeStatus'] }],
+    [
+      'a used identity whose Secret is gone: never another one',
+      { keySecret: 'missing', node: resultityNode({}, { nodeId: NODE_ID, incarnation: 1 }) },
+      { steps: ['writeStatus'], type: 'Registered', reason: 'IdentitySecretMissing', says: NODE_ID },
+    ],
+    [
+      'an imported key that is not there yet',
+      { keySecret: 'missing', node: resultityNode({ identity: { retain: true, secretRef: { name: 'mine' } } }) },
+      { steps: ['writeStatus'], type: 'Registered', reason: 'IdentitySecretMissing', says: 'mine' },
+    ],
+    [
+      'a foreign pod of that name',
+      { pod: { metadata: { name: 'gpu-a', namespace: 'nodes', uid: 'x' } } },
+      { steps: ['writeStatus'], type: 'PodScheduled', reason: 'PodRefused', phase: 'Degraded' },
+    ],
+    [
+      'a pod that the server refused a moment ago',
+      { refusal: { message: 'exceeded quota', at: facts().now - 1000 } },
+      { steps: ['writeStatus'], type: 'PodScheduled', reason: 'PodRefused', says: 'exceeded quota' },
+    ],
+    [
+      'a pod that it refused a while ago',
+      { refusal: { message: 'exceeded quota', at: facts().now - 20_000 } },
+      { steps: ['makeGround', 'createPod', 'writeStatus'] },
+    ],
+  ];
+  for (const [name, over, wanted] of table)
+    it(name, () => {
+      const d = decideNode(facts(over));
+      expect(steps(d)).to.deep.equal(wanted.steps);
+      if (wanted.type !== undefined) expect(condition(d, wanted.type)).to.include({ reason: wanted.reason });
+      if (wanted.says !== undefined) expect(condition(d, wanted.type!).message).to.contain(wanted.says);
+      if (wanted.phase !== undefined) expect(d.status.phase).to.equal(wanted.phase);
+      expect(condition(d, 'Ready').status).to.not.equal('True');
+    });
+});
+
+describe('a node with a pod', () => {
+  it('is Ready when it serves, is registered, is seen, and nothing is under way', () => {
+    const d = decideNode(serving());
+    expect(d.status.conditions.filter((c) => c.status !== 'True').map((c) => c.type)).to.deep.equal([
+      'Progressing',
+      'Degraded',
+      'Draining',
+      'Paused',
+    ]);
+    expect(d.status).to.include({ phase: 'Active', modelSummary: 'tiny:v1', kubernetesNode: 'machine' });
+    expect(d.status.gpu).to.include({ summary: 'NVIDIA-H200', count: 1 });
+    expect(steps(d)).to.deep.equal(['writeStatus']);
+  });
+
+  it('is not Ready, and says why, when the network does not see it', () => {
+    const d = decideNode(serving({}, {}, { sight: seen('out_of_rotation', ['HeartbeatStale']) }));
+    expect(condition(d, 'Ready')).to.include({ status: 'False', reason: 'HeartbeatStale' });
+    expect(condition(d, 'Serving').status).to.equal('True');
+  });
+
+  it('is Unknown, not unhealthy, when the network cannot be asked', () => {
+    expect(
+      condition(decideNode(serving({}, {}, { sight: { kind: 'unreachable', message: 'no route' } })), 'Ready'),
+    ).to.include({ status: 'Unknown', reason: 'NetworkUnreachable' });
+  });
+
+  it('keeps what was known of the network’s view after a restart of the operator', () => {
+    const conditions = [
+      {
+        type: 'NetworkVisible',
+        status: 'True' as const,
+        reason: 'NetworkSeesNode',
+        message: 'm',
+        lastTransitionTime: '2026-11-21T09:00:00Z',
+      },
+    ];
+    expect(
+      condition(decideNode(serving({ conditions }, {}, { sight: { kind: 'notAsked' } })), 'Ready').status,
+    ).to.equal('True');
+  });
+
+  it('shows the download in the model column and in Progressing', () => {
+    const agent = {
+      ...serving().node.status!.agent!,
+      phase: 'Installing' as const,
+      models: [{ model: 'tiny:v1', state: 'pending' as const, reason: 'Downloading', progress: 40 }],
+      runtime: { phase: 'waiting' as const },
+    };
+    const d = decideNode(serving({ agent }));
+    expect(d.status.modelSummary).to.equal('tiny:v1 40%');
+    expect(condition(d, 'Progressing')).to.include({ status: 'True', reason: 'Downloading' });
+    expect(d.status.phase).to.equal('Preparing');
+  });
+
+  it('names a model whose digest does not match', () => {
+    const agent = {
+      ...serving().node.status!.agent!,
+      phase: 'Failed' as const,
+      models: [{ model: 'tiny:v1', state: 'failed' as const, reason: 'DigestMismatch' }],
+    };
+    const d = decideNode(serving({ agent }));
+    expect(condition(d, 'ModelsVerified')).to.include({ status: 'False', reason: 'DigestMismatch' });
+    expect(condition(d, 'Degraded')).to.include({ status: 'True', reason: 'DigestMismatch' });
+    expect(d.status.phase).to.equal('Degraded');
+    const events = eventsOf(resultityNode(), ownStatus(resultityNode(), d.status, 0));
+    expect(events.map((e) => e.reason)).to.include('ModelQuarantined');
+  });
+
+  it('shows a container that cannot be pulled, crashes or runs out of memory', () => {
+    const stuck = (state: object, lastState: object = {}): Decision =>
+      decideNode(
+        serving(
+          {},
+          {
+            status: {
+              ...runningPod,
+              containerStatuses: [{ name: 'runtime', ready: false, restartCount: 3, state, lastState }],
+            },
+          },
+        ),
+      );
+    expect(condition(stuck({ waiting: { reason: 'ImagePullBackOff' } }), 'RuntimeReady').reason).to.equal(
+      'ImagePullError',
+    );
+    expect(
+      condition(stuck({ waiting: { reason: 'CrashLoopBackOff' } }, { terminated: { exitCode: 3 } }), 'RuntimeReady')
+        .message,
+    ).to.contain('exit code 3');
+    expect(condition(stuck({ running: {} }, { terminated: { reason: 'OOMKilled' } }), 'Degraded').reason).to.equal(
+      'ContainerOOMKilled',
+    );
+  });
+
+  it('names another node’s key', () => {
+    expect(condition(decideNode(serving({ nodeId: `0x${'01'.repeat(20)}` })), 'Degraded')).to.include({
+      status: 'True',
+      reason: 'IdentityMismatch',
+    });
+  });
+
+  it('takes the id of an imported key from the agent, once', () => {
+    const f = serving();
+    const { nodeId: _, ...status } = f.node.status!;
+    const node = {
+      ...f.node,
+      spec: { ...f.node.spec, identity: { retain: true, secretRef: { name: 'mine' } } },
+      status,
+    };
+    expect(decideNode({ ...f, node }).status.nodeId).to.equal(NODE_ID);
+  });
+
+  it('tells the agent what changed, by annotations alone', () => {
+    const f = serving();
+    const d = decideNode({
+      ...f,
+      network: { ...ready, version: 5, digest: `sha256:${'e'.repeat(64)}` },
+      node: { ...f.node, spec: { ...f.node.spec, paused: true } },
+    });
+    expect(steps(d)).to.deep.equal(['writeStatus', 'markPod']);
+    const mark = d.steps.find((s) => s.do === 'markPod')!;
+    expect(mark).to.deep.include({
+      uid: 'uid-pod',
+      annotations: {
+        'resultity.com/paused': 'true',
+        'resultity.com/floor': '1,5',
+        'resultity.com/desired-digest': `sha256:${'e'.repeat(64)}`,
+      },
+    });
+    expect(condition(d, 'Paused')).to.include({ status: 'True', reason: 'PausedByUser' });
+  });
+
+  it('keeps the pod, whatever becomes of network, owner or images', () => {
+    for (const over of [
+      { network: { at: 'missing' } as const },
+      { settings: { ...facts().settings, allowedRepositories: [] } },
+      { offers: [] },
+    ]) {
+      const d = decideNode(serving({}, {}, over));
+      expect(steps(d).filter((s) => s === 'deletePod' || s === 'createPod')).to.deep.equal([]);
+    }
+  });
+
+  it('does not replace a pod of an older template, and says so', () => {
+    const f = serving();
+    const d = decideNode({ ...f, node: { ...f.node, spec: { ...f.node.spec, isolation: 'Sandbox' } } });
+    expect(steps(d)).to.deep.equal(['writeStatus']);
+    expect(condition(d, 'Progressing')).to.include({ status: 'False', reason: 'TemplateOutdated' });
+    expect(condition(d, 'Ready').status).to.equal('True');
+  });
+
+  it('repairs a lost template hash instead of taking it for a change', () => {
+    const f = serving();
+    const { 'resultity.com/template-hash': _, ...annotations } = f.pod!.metadata!.annotations!;
+    const d = decideNode({ ...f, pod: { ...f.pod!, metadata: { ...f.pod!.metadata, annotations } } });
+    expect(condition(d, 'Progressing').reason).to.equal('Settled');
+    expect((d.steps.find((s) => s.do === 'markPod') as { annotations: object }).annotations).to.have.property(
+      'resultity.com/template-hash',
+    );
+  });
+
+  it('makes no second pod while the old one is ending, unless somebody forces it', () => {
+    const ending = { metadata: { ...serving().pod!.metadata, deletionTimestamp: '2026-11-21T09:59:00Z' } };
+    const d = decideNode(serving({}, ending));
+    expect(steps(d)).to.deep.equal(['writeStatus']);
+    expect(condition(d, 'PodScheduled').reason).to.equal('FencingWait');
+    const f = serving({}, ending);
+    const forced = decideNode({
+      ...f,
+      node: { ...f.node, metadata: { ...f.node.metadata, annotations: { 'resultity.com/force-replace': 'yes' } } },
+    });
+    expect(forced.steps.find((s) => s.do === 'deletePod')).to.include({ force: true });
+  });
+
+  it('deletes an evicted pod, so that the next one can be made, but not in a hot loop', () => {
+    const evicted = { status: { phase: 'Failed', reason: 'Evicted' } };
+    const d = decideNode(serving({}, evicted));
+    expect(d.steps.find((s) => s.do === 'deletePod')).to.include({ uid: 'uid-pod', force: false });
+    expect(condition(d, 'PodScheduled').reason).to.equal('PodEvicted');
+    const soon = decideNode(serving({}, evicted, { now: Date.parse('2026-11-21T09:00:02Z') }));
+    expect(steps(soon)).to.deep.equal(['writeStatus']);
+    expect(soon.againMs).to.equal(8_000);
+  });
+
+  it('gives each pod a higher incarnation, within one second too', () => {
+    const f = serving({ podUID: 'older', incarnation: Date.parse('2026-11-21T09:00:00Z') });
+    expect(decideNode(f).status.pod?.incarnation).to.equal(Date.parse('2026-11-21T09:00:00Z') + 1);
+  });
+});
+
+describe('a node that is being deleted', () => {
+  const leaving = (agentPhase: string | undefined, over: Partial<NodeFacts> = {}): NodeFacts => {
+    const f = serving({}, {}, over);
+    const agent = agentPhase === undefined ? undefined : { ...f.node.status!.agent!, phase: agentPhase as 'Active' };
+    const { agent: _, ...status } = f.node.status!;
+    return {
+      ...f,
+      node: {
+        ...f.node,
+        metadata: { ...f.node.metadata, deletionTimestamp: '2026-11-21T09:59:00Z' },
+        status: { ...status, ...(agent ? { agent } : {}) },
+      },
+    };
+  };
+  it('drains first', () => {
+    const d = decideNode(leaving('Active'));
+    expect(d.steps.find((s) => s.do === 'markPod')).to.deep.include({ annotations: { 'resultity.com/drain': 'true' } });
+    expect(steps(d)).to.not.include('deletePod');
+    expect(d.againMs).to.equal(240_000);
+    expect(d.status.phase).to.equal('Terminating');
+  });
+  it('deletes the pod when it has drained, when its time is over, or when there is nothing to drain', () => {
+    const why = (f: NodeFacts): unknown =>
+      (decideNode(f).steps.find((s) => s.do === 'deletePod') as { why?: string } | undefined)?.why;
+    expect(why(leaving('Drained'))).to.equal('drained');
+    expect(why(leaving('Active', { now: Date.parse('2026-11-21T10:30:00Z') }))).to.equal('drain timed out');
+    expect(why(leaving(undefined))).to.equal('nothing to drain');
+  });
+  it('waits for the pod’s object to be gone, and needs no network for it', () => {
+    const f = leaving('Drained', { network: { at: 'missing' } });
+    expect(
+      steps(
+        decideNode({
+          ...f,
+          pod: { ...f.pod!, metadata: { ...f.pod!.metadata, deletionTimestamp: '2026-11-21T09:59:30Z' } },
+        }),
+      ),
+    ).to.deep.equal(['writeStatus']);
+    expect(steps(decideNode({ ...f, pod: undefined }))).to.deep.equal(['removeFinalizer']);
+  });
+});
+
+describe('any facts at all', () => {
+  it('lead to a decision whose messages are bounded and that never deletes a pod that lives and is wanted', () => {
+    const phases = ['Active', 'Starting', 'Failed', 'Drained', 'Draining', undefined] as const;
+    fc.assert(
+      fc.property(
+        fc.record({
+          phase: fc.constantFrom(...phases),
+          network: fc.constantFrom<NodeFacts['network']>(
+            ready,
+            { at: 'missing' },
+            { at: 'notReady', object: resultityNetwork(), message: 'x'.repeat(400), untried: true },
+          ),
+          secret: fc.constantFrom('there', 'missing', 'unknown'),
+          sight: fc.constantFrom<Sight>({ kind: 'notAsked' }, { kind: 'absent' }, seen('active'), {
+            kind: 'unreachable',
+            message: 'm',
+          }),
+          podPhase: fc.constantFrom('Running', 'Pending', undefined),
+          nodeId: fc.boolean(),
+        }),
+        ({ phase, network, secret, sight, podPhase, nodeId }) => {
+          const f = serving(
+            {},
+            { status: { ...runningPod, ...(podPhase === undefined ? {} : { phase: podPhase }) } },
+            { network, keySecret: secret as 'there', sight },
+          );
+          const { agent, nodeId: id, ...rest } = f.node.status!;
+          const d = decideNode({
+            ...f,
+            node: {
+              ...f.node,
+              status: {
+                ...rest,
+                ...(nodeId ? { nodeId: id! } : {}),
+                ...(phase === undefined ? {} : { agent: { ...agent, phase } }),
+              },
+            },
+          });
+          const status = ownStatus(f.node, d.status, f.now);
+          return (
+            !steps(d).includes('deletePod') &&
+            !steps(d).includes('createPod') &&
+            (status.conditions ?? []).every((c) => Array.from(c.message).length <= 256) &&
+            status.conditions?.length === 15
+          );
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
