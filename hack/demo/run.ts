@@ -1,6 +1,9 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { IDS } from '../../src/api/index.ts';
 import {
+  buildModelsImage,
   buildResultityImage,
   buildSimImage,
   buildVllmCpuImage,
@@ -72,27 +75,39 @@ metadata:
   )
   .join('---\n');
 
-/** A volume with the model files, which the network service serves. */
-const modelVolume = (folder: string): string => `apiVersion: v1
-kind: PersistentVolume
-metadata: { name: resultity-demo-models }
-spec:
-  capacity: { storage: 1Gi }
-  accessModes: [ReadOnlyMany]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: ""
-  claimRef: { namespace: ${SYSTEM_NAMESPACE}, name: demo-models }
-  hostPath: { path: ${folder}, type: Directory }
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: { name: demo-models, namespace: ${SYSTEM_NAMESPACE} }
-spec:
-  accessModes: [ReadOnlyMany]
-  storageClassName: ""
-  volumeName: resultity-demo-models
-  resources: { requests: { storage: 1Gi } }
-`;
+/** Volumes on our own cluster's node: the model files that the network service serves, and its ledger. */
+const volumes = (models: string, ledger: string): string =>
+  [
+    hostVolume('models', models, 'demo-models', 'ReadOnlyMany'),
+    hostVolume('ledger', ledger, 'data-resultity-network-0', 'ReadWriteOnce'),
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: 'demo-models', namespace: SYSTEM_NAMESPACE },
+      spec: {
+        accessModes: ['ReadOnlyMany'],
+        storageClassName: '',
+        volumeName: 'resultity-demo-models',
+        resources: { requests: { storage: '1Gi' } },
+      },
+    },
+  ]
+    .map((object) => stringify(object))
+    .join('---\n');
+
+const hostVolume = (name: string, path: string, claim: string, mode: string): object => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolume',
+  metadata: { name: `resultity-demo-${name}` },
+  spec: {
+    capacity: { storage: '1Gi' },
+    accessModes: [mode],
+    persistentVolumeReclaimPolicy: 'Retain',
+    storageClassName: '',
+    claimRef: { namespace: SYSTEM_NAMESPACE, name: claim },
+    hostPath: { path, type: 'Directory' },
+  },
+});
 
 /** Keys, root and certificates of a private network, unless they stand from a demo that was kept. */
 const initNetwork = async (target: Target): Promise<string> => {
@@ -124,7 +139,12 @@ const serveModel = async (target: Target, runtime: Runtime, progress: Progress):
 
 const installChart = async (target: Target, images: DemoImages, dir: string, served: string): Promise<void> => {
   await target.kubectl(['apply', '-f', '-'], NAMESPACES);
-  await target.kubectl(['apply', '-f', '-'], modelVolume(served));
+  if (target.cluster) {
+    const ledger = join(target.dir, 'ledger');
+    mkdirSync(ledger, { recursive: true });
+    chownSync(ledger, IDS.agent, IDS.agent);
+    await target.kubectl(['apply', '-f', '-'], volumes(served, ledger));
+  }
   await target.kubectl(['-n', SYSTEM_NAMESPACE, 'apply', '-f', join(dir, 'kubernetes/network-secret.yaml')]);
   await target.kubectl(['-n', NODE_NAMESPACE, 'apply', '-f', join(dir, 'kubernetes/root-configmap.yaml')]);
   const [repository = '', digest = ''] = images.resultity.ref.split('@');
@@ -134,7 +154,12 @@ const installChart = async (target: Target, images: DemoImages, dir: string, ser
     networkService: {
       enabled: true,
       authorities: [`${NETWORK_HOST}:${NETWORK_PORT}`],
-      modelsVolume: { persistentVolumeClaim: { claimName: 'demo-models', readOnly: true } },
+      ...(target.cluster
+        ? {
+            modelsVolume: { persistentVolumeClaim: { claimName: 'demo-models', readOnly: true } },
+            storage: { size: '1Gi' },
+          }
+        : { modelsImage: (await buildModelsImage(served, { registry: target.registry })).ref }),
     },
   };
   const file = join(dir, '..', 'values.json');

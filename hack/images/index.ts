@@ -103,6 +103,14 @@ function copyPackages(names: readonly string[], target: string): void {
   }
 }
 
+const RESULTITY_CONFIG = {
+  user: `${RESULTITY_UID}:${RESULTITY_UID}`,
+  workdir: '/app',
+  entrypoint: ['/usr/local/bin/node'],
+  env: { NODE_ENV: 'production' },
+  labels: { 'org.opencontainers.image.title': 'resultity' },
+};
+
 /** The image of operator, agent, network service and command line; `/app/<program>.mjs`, no default program. */
 export async function makeResultityImage(progress: Progress = quietProgress): Promise<Image> {
   const base = await baseLayer(progress);
@@ -116,13 +124,7 @@ export async function makeResultityImage(progress: Progress = quietProgress): Pr
       writeFileSync(join(target, 'package.json'), '{"type":"module"}\n');
       copyPackages(EXTERNAL, join(target, 'node_modules'));
     });
-    return makeImage([base, app], {
-      user: `${RESULTITY_UID}:${RESULTITY_UID}`,
-      workdir: '/app',
-      entrypoint: ['/usr/local/bin/node'],
-      env: { NODE_ENV: 'production' },
-      labels: { 'org.opencontainers.image.title': 'resultity' },
-    });
+    return makeImage([base, app], RESULTITY_CONFIG);
   } finally {
     await execOk(['rm', '-rf', dist]);
   }
@@ -217,6 +219,23 @@ export async function makeVllmCpuImage(progress: Progress = quietProgress): Prom
     labels: { 'org.opencontainers.image.title': 'resultity-runtime-vllm-cpu' },
   });
 }
+
+/** The resultity image with a folder of models as /models, for clusters whose nodes do not share a disk with this machine. */
+export const buildModelsImage = (folder: string, options: ImageOptions): Promise<PushedImage> =>
+  publish(
+    'resultity-demo-models',
+    async (progress) => {
+      const image = await makeResultityImage(progress);
+      const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+      const layer = await layerOf(
+        'models',
+        hashOf(LAYERS_VERSION, hashFiles(files.map((f) => join(folder, f)).filter((f) => statSync(f).isFile()))),
+        async (root) => cpSync(folder, join(root, 'models'), { recursive: true }),
+      );
+      return makeImage([...image.layers, layer], RESULTITY_CONFIG);
+    },
+    options,
+  );
 
 async function publish(
   name: string,

@@ -8,6 +8,7 @@ const VARIANTS: Record<string, string[]> = {
   defaults: [],
   'one namespace': ['watchNamespace=gpus'],
   'with the network service': ['networkService.enabled=true', 'networkService.storage.size=1Gi'],
+  'with models from an image': ['networkService.enabled=true', 'networkService.modelsImage=r/x@sha256:0'],
   'one replica without policies': ['operator.replicas=1', 'admissionPolicies.enabled=false', 'crds.install=false'],
 };
 const restrictedProblems = (pod: Rendered): string[] => {

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { parse } from 'yaml';
+import { AGENT_RULES, CLUSTER_RULES, NAMESPACED_RULES } from '../../operator/rbac.ts';
 import { fixedConnection } from '../../src/kube/index.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import {
@@ -44,6 +45,33 @@ describe('the operator on a real API server', function () {
     return answer.body;
   };
 
+  /** A token of an account that may do what operator/rbac.ts says, and nothing else. */
+  const operatorToken = async (): Promise<string> => {
+    const rbac = '/apis/rbac.authorization.k8s.io/v1';
+    await create('/api/v1/namespaces', { metadata: { name: 'resultity-system' } });
+    await create('/api/v1/namespaces/resultity-system/serviceaccounts', { metadata: { name: 'operator' } });
+    const rules = [...NAMESPACED_RULES, ...CLUSTER_RULES].map(({ why: _, ...rule }) => ({
+      ...rule,
+      ...(rule.resourceNames
+        ? { resourceNames: rule.resourceNames.map((n) => (n === 'AGENT_CLUSTER_ROLE' ? 'resultity-agent' : n)) }
+        : {}),
+    }));
+    await create(`${rbac}/clusterroles`, { metadata: { name: 'operator' }, rules });
+    await create(`${rbac}/clusterroles`, {
+      metadata: { name: 'resultity-agent' },
+      rules: AGENT_RULES.map(({ why: _, ...rule }) => rule),
+    });
+    await create(`${rbac}/clusterrolebindings`, {
+      metadata: { name: 'operator' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'operator' },
+      subjects: [{ kind: 'ServiceAccount', name: 'operator', namespace: 'resultity-system' }],
+    });
+    const made = await create('/api/v1/namespaces/resultity-system/serviceaccounts/operator/token', {
+      spec: { expirationSeconds: 3600 },
+    });
+    return made.status.token;
+  };
+
   before(async () => {
     api = await startApiServer();
     for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
@@ -71,7 +99,7 @@ describe('the operator on a real API server', function () {
       ttl: { heartbeatMs: 15_000, missedHeartbeats: 3, pollMs: 300, retryMs: 300, cacheMs: 1000 },
     });
     operator = await startOperator(
-      fixedConnection(api.url, { ca: api.admin.ca, cert: api.admin.cert, key: api.admin.key }),
+      fixedConnection(api.url, { ca: api.admin.ca }, 'resultity-system', await operatorToken()),
     );
   });
   after(async () => {
