@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { KEY, RUNTIME_READY_PATH } from '../api/contract.ts';
 import { FileStateStore, httpSource, onlineKeys, openRoot, participates, subcloudsOf } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -104,6 +105,8 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   const { signal } = over;
   const server = new ServerClock(clock);
   const dispatcher = networkDispatcher({ ca, proxy: network.proxy });
+  // model sources are other hosts: the public authorities count there too
+  const downloads = networkDispatcher({ ca: ca && [...rootCertificates, ca], proxy: network.proxy });
   const http = new NetworkHttp({ endpoint: network.endpoint, dispatcher, domain, signer, clock: server });
   const engine = new EngineClient({ socketPath: join(paths.engine, 'engine.sock') });
   const watch = new EngineWatch(link, engine, clock);
@@ -218,6 +221,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     onLoad: () => {},
   });
 
+  let wasDraining = false;
   const drain: Drain = new Drain({
     clock,
     logger,
@@ -225,7 +229,11 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     jobs,
     file: join(paths.state, 'orders.json'),
     record: write,
-    onChange: () => changed(),
+    onChange: () => {
+      if (wasDraining && !drain.draining) connection.retryNow();
+      wasDraining = drain.draining;
+      changed();
+    },
     onDrained: (cause, retryAfterMs) => {
       if (cause === 'terminating') void link.drained();
       if (cause === 'handover' || cause === 'stop') return;
@@ -242,7 +250,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     watch,
     engine,
     store: new ModelStore(paths.models),
-    install: { dispatcher },
+    install: { dispatcher: downloads },
     sourceRules: { allowInsecureHosts: network.allowInsecureHosts, mirrors: settings.sourceMirrors },
     engineArgs: settings.engineArgs,
     isolation: settings.isolation,
@@ -318,7 +326,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     http,
     jobs: () => jobs.helloJobs(),
     onAnswer: (answer) => {
-      jobs.reconcile(answer.jobs);
+      if (!connection.session) jobs.reconcile(answer.jobs, answer.named);
       config.notice(answer.config);
     },
     enabled: () => !superseded && !['unregistered', 'pending', 'revoked'].includes(networkState.state),
@@ -546,6 +554,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     await observed.close();
     await engine.close();
     await dispatcher.destroy();
+    await downloads.destroy();
     journal.close();
     finished();
   };

@@ -18,6 +18,8 @@ export interface HeartbeatOptions {
   readonly onAnswer: (answer: {
     config: ConfigRef | null;
     jobs: readonly { jobId: string; attempt: number; deltas?: number | undefined }[];
+    /** What the heartbeat had told. */
+    named: Hello['jobs'];
   }) => void;
   /** False until the node is admitted, and after another process took the identity. */
   readonly enabled: () => boolean;
@@ -75,11 +77,12 @@ export class Heartbeats {
       return;
     }
     try {
-      const sent = this.#o.http.post('/v1/heartbeat', JSON.stringify({ ...body, jobs: this.#o.jobs() }), signal);
+      const named = this.#o.jobs();
+      const sent = this.#o.http.post('/v1/heartbeat', JSON.stringify({ ...body, jobs: named }), signal);
       const answer = zHeartbeatAnswer.safeParse(await sent);
       metrics.heartbeats.inc({ via: 'http' });
       this.#lastAt = clock.monotonic();
-      if (answer.success) this.#o.onAnswer(answer.data);
+      if (answer.success) this.#o.onAnswer({ ...answer.data, named });
     } catch (error) {
       if (signal.aborted) return;
       metrics.heartbeatFailures.inc();

@@ -22,7 +22,10 @@ export class NetworkError extends CodedError {
 }
 
 /** One undici dispatcher for everything that goes to the network: its CA bundle, its proxy, no redirects. */
-export const networkDispatcher = (options: { ca?: string | undefined; proxy?: string | undefined }): Dispatcher => {
+export const networkDispatcher = (options: {
+  ca?: string | string[] | undefined;
+  proxy?: string | undefined;
+}): Dispatcher => {
   const tls = options.ca === undefined ? {} : { ca: options.ca };
   const common = { allowH2: false, keepAliveTimeout: 30_000, headersTimeout: 30_000, bodyTimeout: 30_000 };
   return options.proxy

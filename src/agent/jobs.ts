@@ -142,10 +142,18 @@ export class Jobs {
     for (const w of this.#results.values()) if (w.refusals < 2) void this.#sendResult(w);
   }
 
-  /** The jobs that the network still wants; `deltas` = lines that it holds. Also what a heartbeat's answer says. */
-  reconcile(jobs: readonly (JobKey & { readonly deltas?: number | undefined })[]): void {
+  /**
+   * The jobs that the network still wants; `deltas` = lines that it holds. Also what a heartbeat's answer says; then `named`
+   * are the jobs that the heartbeat told of, and later ones are not judged by it.
+   */
+  reconcile(
+    jobs: readonly (JobKey & { readonly deltas?: number | undefined })[],
+    named: readonly JobKey[] = [...this.#open.values()],
+  ): void {
     const wanted = new Map(jobs.map((j) => [keyOf(j), j]));
+    const judged = new Set(named.map(keyOf));
     for (const [key, job] of this.#open) {
+      if (!judged.has(key)) continue;
       const want = wanted.get(key);
       if (!want) {
         this.#stop(job, 'silent');
