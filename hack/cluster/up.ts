@@ -162,7 +162,7 @@ async function addFakeNodes(
   const programs = await ensurePrograms(['kwok'], progress, signal);
   const admin = adminOf(layout, state.server);
   try {
-    const next = state.processes['kwok']
+    const next = state.processes.kwok
       ? state
       : {
           ...state,

@@ -12,12 +12,12 @@ describe('images', () => {
   let oldCache: string | undefined;
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'images-'));
-    oldCache = process.env['XDG_CACHE_HOME'];
-    process.env['XDG_CACHE_HOME'] = join(root, 'cache');
+    oldCache = process.env.XDG_CACHE_HOME;
+    process.env.XDG_CACHE_HOME = join(root, 'cache');
   });
   afterEach(() => {
-    if (oldCache === undefined) delete process.env['XDG_CACHE_HOME'];
-    else process.env['XDG_CACHE_HOME'] = oldCache;
+    if (oldCache === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = oldCache;
     rmSync(root, { recursive: true, force: true });
   });
 

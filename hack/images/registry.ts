@@ -36,7 +36,7 @@ async function pushBlob(target: RegistryTarget, name: string, blob: Blob): Promi
     headers: headersOf(target),
   });
   await start.body.dump();
-  const location = start.headers['location'];
+  const location = start.headers.location;
   if (start.statusCode !== 202 || typeof location !== 'string') {
     throw new Error(`registry ${target.url}: upload of ${name} refused with ${start.statusCode}`);
   }

@@ -16,6 +16,7 @@ export function requireRoot(what: string): void {
 
 /** Of `names`, those that dpkg does not have installed. */
 export async function missingDebianPackages(names: readonly string[]): Promise<string[]> {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg's own placeholders
   const query = await exec(['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n', ...names]);
   const installed = new Set(
     query.stdout.split('\n').flatMap((line) => (line.endsWith(' installed') ? [line.split(' ')[0]] : [])),

@@ -8,14 +8,14 @@ export const repoRoot: string = resolve(import.meta.dirname, '..', '..');
 
 /** A folder under `${XDG_CACHE_HOME:-~/.cache}/resultity`, made when missing. What lies here may be deleted at any time. */
 export function cacheDir(...parts: string[]): string {
-  const dir = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'resultity', ...parts);
+  const dir = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'resultity', ...parts);
   mkdirSync(dir, { recursive: true });
   return dir;
 }
 
 /** Where the cluster `name` keeps its state when the caller does not say: `${XDG_STATE_HOME:-~/.local/state}/resultity/<name>`. */
 export function defaultStateDir(name: string): string {
-  return join(process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'resultity', name);
+  return join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'resultity', name);
 }
 
 /** Writes by temp + rename, so a reader never sees half a file. */

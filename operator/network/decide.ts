@@ -203,7 +203,7 @@ const eventsOf = (
       (old?.status === 'False' && old.reason === now.reason && old.message === now.message)
     )
       continue;
-    if (events.some((e) => e.note === now.message)) continue;
+    if (events.some((e) => e.reason === now.reason)) continue;
     events.push({
       type: 'Warning',
       reason:
