@@ -136,7 +136,3 @@ const podSecurity = (overlay: SecurityContextOverlay | undefined): Record<string
   seccompProfile: { type: 'RuntimeDefault' },
   sysctls: [{ name: 'net.ipv4.ip_local_port_range', value: '29500 29999' }],
 });
-
-/** The container of that name, wherever it stands. */
-export const containerOf = (pod: Pod, name: (typeof CONTAINER)[keyof typeof CONTAINER]) =>
-  [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].find((c) => c.name === name);
