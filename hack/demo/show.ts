@@ -17,9 +17,10 @@ export const showCluster = async (target: Target, progress: Progress): Promise<v
     ...['-n', NODE_NAMESPACE, 'get', 'rnode', 'demo-0', '-o'],
     'jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\\n"}{end}',
   ]);
-  await show('kubectl events --for rnode/demo-0', [
-    ...['-n', NODE_NAMESPACE, 'events', '--for', 'resultitynode/demo-0', '-o'],
-    'custom-columns=REASON:.reason,MESSAGE:.message',
+  await show('kubectl get events: the node’s story', [
+    ...['-n', NODE_NAMESPACE, 'get', 'events', '--sort-by=.metadata.creationTimestamp', '--field-selector'],
+    'involvedObject.kind=ResultityNode,involvedObject.name=demo-0',
+    ...['-o', 'custom-columns=REASON:.reason,MESSAGE:.message'],
   ]);
   const pod = (
     await target.kubectl(['-n', NODE_NAMESPACE, 'get', 'rnode', 'demo-0', '-o', 'jsonpath={.status.podName}'])

@@ -8,7 +8,7 @@
  * Invariants: the same inputs give the same digest; an image that is in the cache and the registry costs no time; nothing
  * runs as root in an image; no package's maintainer script runs.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { buildAll, bundle, EXTERNAL } from '../build.ts';
