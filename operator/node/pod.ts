@@ -1,4 +1,4 @@
-import { AGENT_SERVICE_ACCOUNT, ANNOTATION, type CONTAINER, IDS } from '../../src/api/contract.ts';
+import { AGENT_SERVICE_ACCOUNT, ANNOTATION, IDS } from '../../src/api/contract.ts';
 import type { ResultityNode, SecurityContextOverlay } from '../../src/api/index.ts';
 import { fingerprint } from '../../src/kube/index.ts';
 import { childLabels, podName } from '../names.ts';
