@@ -32,6 +32,7 @@ import { NetworkHttp, networkDispatcher } from './http.ts';
 import { loadBind, loadCa, loadEnrolment, loadSigner } from './identity.ts';
 import { handleInbound, type InboundTargets, obeyWelcome } from './inbound.ts';
 import { launcherTier, surroundings } from './isolation.ts';
+import type { JobChannel } from './job-channel.ts';
 import { agentMetrics } from './job-metrics.ts';
 import { Jobs } from './jobs.ts';
 import { SqliteJournal } from './journal.ts';
@@ -39,6 +40,7 @@ import { ModelManager } from './model-manager.ts';
 import { heartbeatOf, type NodeView, phaseOf, statusOf } from './node-view.ts';
 import { ExecutionRecord } from './record.ts';
 import { registerUntilAdmitted } from './registration.ts';
+import { Results } from './results.ts';
 import { ServerClock } from './server-clock.ts';
 import { Session } from './session.ts';
 import type { Settings } from './settings.ts';
@@ -168,6 +170,23 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     onError(error instanceof CodedError ? error.code : 'state_unreadable', errorText(error));
   });
 
+  const channel: JobChannel = {
+    send: (t, payload) => connection.send(t, payload),
+    frameBytes: () => connection.session?.frameBytes ?? 65_536,
+    congestion: () => (connection.session?.congested ? connection.session.writable() : undefined),
+    postResult: (payload) => http.post('/v1/results', payload, signal),
+  };
+  const results: Results = new Results({
+    clock,
+    logger,
+    domain,
+    journal,
+    channel,
+    authorities: () => config.authorities,
+    metrics,
+    record: write,
+    onError,
+  });
   const jobs: Jobs = new Jobs({
     clock,
     serverNow: () => server.now(),
@@ -176,12 +195,8 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     signer,
     journal,
     engine,
-    channel: {
-      send: (t, payload) => connection.send(t, payload),
-      frameBytes: () => connection.session?.frameBytes ?? 65_536,
-      congestion: () => (connection.session?.congested ? connection.session.writable() : undefined),
-      postResult: (payload) => http.post('/v1/results', payload, signal),
-    },
+    channel,
+    results,
     rules: () => {
       const document = config.effective;
       const tested = manager.tested;
@@ -214,7 +229,6 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
       ...manager.capacity,
       timeouts: config.effective?.jobs.timeouts ?? { firstTokenMs: 0, gapMs: 0, totalMs: 0 },
     }),
-    authorities: () => config.authorities,
     metrics,
     record: write,
     onError,
@@ -227,6 +241,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     logger,
     metrics,
     jobs,
+    unreceipted: () => results.count,
     file: join(paths.state, 'orders.json'),
     record: write,
     onChange: () => {
@@ -334,6 +349,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
 
   const targets: InboundTargets = {
     jobs,
+    results,
     config,
     drain,
     heartbeats,
@@ -413,7 +429,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
       metrics.sessions.inc({ event: 'ended' });
       if (end.code === CLOSE.superseded && !end.own) onError('superseded', 'another process took this identity');
       changed();
-      return !end.own && isTerminalClose(end.code) && jobs.sessionRefused() ? 'at-once' : undefined;
+      return !end.own && isTerminalClose(end.code) && results.sessionRefused() ? 'at-once' : undefined;
     },
   });
 
@@ -499,7 +515,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
           ...statusOf(v),
           connected: v.connected,
           uptimeMs: Math.round(v.uptimeMs),
-          jobs: { open: jobs.used, running: jobs.running, unreceipted: jobs.unreceipted, capacity: v.capacity },
+          jobs: { open: jobs.used, running: jobs.running, unreceipted: results.count, capacity: v.capacity },
           heartbeatAgeMs: heartbeats.ageMs === null ? null : Math.round(heartbeats.ageMs),
           clockOffsetMs: v.clockOffsetMs,
           engine: { phase: v.engine.runtime.phase, reason: v.engine.runtime.reason, message: v.engine.runtime.message },

@@ -13,7 +13,8 @@ export interface DrainOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AgentMetrics;
-  readonly jobs: Pick<Jobs, 'idle' | 'loseAll' | 'used' | 'unreceipted'>;
+  readonly jobs: Pick<Jobs, 'idle' | 'loseAll' | 'used'>;
+  readonly unreceipted: () => number;
   /** Remembers the network's pause and drain over restarts. */
   readonly file: string;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
@@ -120,13 +121,13 @@ export class Drain {
       await jobs.idle();
     }
     const end = clock.monotonic() + RECEIPT_WAIT_MS;
-    while (jobs.unreceipted > 0 && clock.monotonic() < end) await clock.sleep(50);
+    while (this.#o.unreceipted() > 0 && clock.monotonic() < end) await clock.sleep(50);
     const ms = clock.monotonic() - started;
     metrics.drainDuration.observe(ms / 1000);
     if (!this.#causes.has(cause)) return;
     this.#drained = true;
-    logger.info({ reason: cause, ms: Math.round(ms), unreceipted: jobs.unreceipted }, 'drained');
-    this.#o.record('drain.finished', { cause, unreceipted: jobs.unreceipted });
+    logger.info({ reason: cause, ms: Math.round(ms), unreceipted: this.#o.unreceipted() }, 'drained');
+    this.#o.record('drain.finished', { cause, unreceipted: this.#o.unreceipted() });
     this.#o.onChange();
     this.#o.onDrained(cause, retryAfterMs);
   }

@@ -5,10 +5,12 @@ import type { ConfigSync } from './config-sync.ts';
 import type { Drain } from './drain.ts';
 import type { Heartbeats } from './heartbeat.ts';
 import type { Jobs } from './jobs.ts';
+import type { Results } from './results.ts';
 import type { Inbound } from './session.ts';
 
 export interface InboundTargets {
   readonly jobs: Jobs;
+  readonly results: Results;
   readonly config: ConfigSync;
   readonly drain: Drain;
   readonly heartbeats: Heartbeats;
@@ -32,7 +34,7 @@ export const handleInbound = (message: Inbound, to: InboundTargets): void => {
       to.jobs.cancel(message.body, message.body.reason);
       return;
     case 'job.receipt':
-      to.jobs.receipt(message.body);
+      to.results.receipt(message.body);
       return;
     case 'config.notice':
       to.config.notice(message.body);

@@ -3,7 +3,8 @@
  *
  * Reading order: settings and identity (what comes from outside); server-clock and http (calls to the network),
  * registration; socket → session (one socket: challenge, hello, welcome, signed frames) → reconnect (when to come back,
- * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to receipt);
+ * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to signed result) →
+ * results (until receipted);
  * config-sync (accepted, applied, what may be done now); engine-watch, isolation, test-inference, model-install →
  * model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
  * node-view (heartbeat and status as functions of one view) → heartbeat, status; record (the execution record);

@@ -1,31 +1,25 @@
 import type { Clock } from '../lib/clock.ts';
-import { assertNever, errorText } from '../lib/errors.ts';
+import { assertNever } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import {
   type Domain,
   type Hello,
   type JobOffer,
-  type JobReceiptMessage,
   type JobResultStruct,
   type LostReason,
-  parseStrictJson,
-  type ReceiptAuthority,
   type Sha256,
   type Signer,
   sha256Hex,
   signStruct,
-  verifyReceipt,
   type Welcome,
-  zJobReceipt,
-  zJobResult,
 } from '../protocol/index.ts';
 import type { EngineClient, RunDone, Timeouts } from '../runtime/index.ts';
 import { DeltaStream } from './delta-stream.ts';
-import { NetworkError } from './http.ts';
 import type { JobChannel } from './job-channel.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import type { JobKey, Journal } from './journal.ts';
 import { checkOffer, engineRequest, type OfferRules } from './offer-check.ts';
+import { keyOf, type Results } from './results.ts';
 
 export interface JobsOptions {
   readonly clock: Clock;
@@ -39,7 +33,7 @@ export interface JobsOptions {
   readonly channel: JobChannel;
   readonly rules: () => OfferRules;
   readonly limits: () => { readonly slots: number; readonly queue: number; readonly timeouts: Timeouts };
-  readonly authorities: () => readonly ReceiptAuthority[];
+  readonly results: Results;
   readonly metrics: AgentMetrics;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
   readonly onError: (code: string) => void;
@@ -60,32 +54,18 @@ interface Job extends JobKey {
   lastFrame: number;
 }
 
-interface Waiting {
-  readonly key: JobKey;
-  readonly deadline: number;
-  readonly finishedAt: number;
-  lastSent: number;
-  /** Times the network closed or answered terminally right after this result (§5). */
-  refusals: number;
-}
-
 const PROGRESS_MS = 8_000;
-const RESEND_MS = 60_000;
-const KEEP_MS = 86_400_000;
-const keyOf = ({ jobId, attempt }: JobKey): string => `${attempt} ${jobId}`;
 
 /**
- * Jobs from offer to receipt (docs/protocol.md §5). A job is journalled before it is accepted, its result before it is
+ * Jobs from offer to signed result (docs/protocol.md §5). A job is journalled before it is accepted, its result before it is
  * sent; an attempt reaches the engine at most once; whatever happens to one job never touches the next.
  */
 export class Jobs {
   readonly #o: JobsOptions;
   readonly #log: Logger;
   readonly #open = new Map<string, Job>();
-  readonly #results = new Map<string, Waiting>();
   readonly #orphans: JobKey[];
   #order = 0;
-  #lastResult: { readonly key: string; readonly at: number } | null = null;
   #idle: (() => void)[] = [];
   #over = false;
 
@@ -94,10 +74,9 @@ export class Jobs {
     this.#log = options.logger;
     const { journal } = options;
     this.#orphans = journal.accepted().map(({ jobId, attempt }) => ({ jobId, attempt }));
-    for (const r of journal.unreceipted()) this.#await(r, r.deadline);
-    if (this.#orphans.length + this.#results.size > 0)
+    if (this.#orphans.length + options.results.count > 0)
       this.#log.info(
-        { lost: this.#orphans.length, results: this.#results.size },
+        { lost: this.#orphans.length, results: options.results.count },
         'the journal holds work of the last run',
       );
   }
@@ -105,10 +84,6 @@ export class Jobs {
   /** Accepted and not ended. */
   get used(): number {
     return this.#open.size;
-  }
-  /** Results without a receipt. */
-  get unreceipted(): number {
-    return this.#results.size;
   }
   get running(): number {
     return [...this.#open.values()].filter((j) => j.state === 'running').length;
@@ -126,10 +101,7 @@ export class Jobs {
       state: 'running' as const,
       deltas: j.deltas.lines,
     }));
-    const results = [...this.#results.values()]
-      .filter((w) => w.refusals < 2)
-      .map((w) => ({ ...w.key, state: 'result' as const, deltas: this.#o.journal.get(w.key)?.lines ?? 0 }));
-    return [...running, ...results].slice(0, 1024);
+    return [...running, ...this.#o.results.named()].slice(0, 1024);
   }
 
   /** Reconciles with the network's list: wanted jobs go on from its line, the others stop, every result is sent again. */
@@ -139,7 +111,7 @@ export class Jobs {
       this.#o.channel.send('job.lost', { ...key, reason: 'agent_restart' });
       this.#end(key, 'agent_restart');
     }
-    for (const w of this.#results.values()) if (w.refusals < 2) void this.#sendResult(w);
+    this.#o.results.sendAll();
   }
 
   /**
@@ -171,8 +143,7 @@ export class Jobs {
       channel.send('job.accept', key);
       return;
     }
-    const held = this.#results.get(keyOf(key));
-    if (held) return void this.#sendResult(held);
+    if (this.#o.results.sendAgain(key)) return;
     const started = clock.monotonic();
     const limits = this.#o.limits();
     const highest = journal.highest(offer.jobId);
@@ -224,48 +195,13 @@ export class Jobs {
       this.#stop(job, 'cancelled');
       return;
     }
-    const held = this.#results.get(keyOf(key));
-    if (held) return void this.#sendResult(held);
+    if (this.#o.results.sendAgain(key)) return;
     this.#o.channel.send('job.lost', { jobId: key.jobId, attempt: key.attempt, reason: 'cancelled' });
-  }
-
-  /** Settles a result when the receipt is truly the network's; anything else is ignored and reported. */
-  receipt(message: JobReceiptMessage): void {
-    const { receipt } = message;
-    const key = { jobId: receipt.jobId, attempt: receipt.attempt };
-    const waiting = this.#results.get(keyOf(key));
-    const payload = waiting && this.#o.journal.get(key)?.payload;
-    if (!waiting || !payload) return;
-    const held = zJobResult.parse(parseStrictJson(payload));
-    const pair = { result: held.result, resultSig: held.sig, receipt, sig: message.sig, signer: message.signer };
-    const wrong = verifyReceipt(this.#o.domain, pair, this.#o.authorities()).find((check) => !check.ok);
-    if (wrong) {
-      this.#log.warn(
-        { job: key.jobId, attempt: key.attempt, reason: wrong.text },
-        'receipt ignored: it does not verify',
-      );
-      this.#o.onError('receipt_invalid');
-      return;
-    }
-    this.#o.journal.receipted(key, receipt.verdict);
-    this.#results.delete(keyOf(key));
-    this.#o.metrics.receiptAge.observe((this.#o.clock.monotonic() - waiting.finishedAt) / 1000);
-    this.#o.metrics.jobs.inc({ outcome: receipt.verdict });
-    this.#o.record('job.receipted', { ...key, verdict: receipt.verdict, resultHash: receipt.resultHash });
-    this.#log.debug({ job: key.jobId, attempt: key.attempt, verdict: receipt.verdict }, 'receipt verified');
   }
 
   /** Stops every open job with this reason (the end of a drain or handover). */
   loseAll(reason: 'draining' | 'handover'): void {
     for (const job of [...this.#open.values()]) this.#stop(job, reason);
-  }
-
-  /** True when a terminal close came within 10 s of a result: then that result may be its cause (§5). */
-  sessionRefused(): boolean {
-    const last = this.#lastResult;
-    if (!last || this.#o.clock.monotonic() - last.at > 10_000) return false;
-    this.#refused(last.key);
-    return true;
   }
 
   /** Leases and resends; runs until `signal`. */
@@ -277,10 +213,7 @@ export class Jobs {
       const serverNow = this.#o.serverNow();
       for (const job of this.#open.values())
         if (job.state === 'queued' && job.offer.deadline <= serverNow) this.#stop(job, 'timeout_total');
-      for (const [key, w] of this.#results) {
-        if (serverNow > w.deadline + KEEP_MS) this.#results.delete(key);
-        else if (w.refusals < 2 && now - w.lastSent >= RESEND_MS) void this.#sendResult(w);
-      }
+      this.#o.results.resendDue(serverNow);
       if (tick % 300 === 0) {
         try {
           metrics.journalRecords.set(journal.compact(serverNow));
@@ -396,11 +329,11 @@ export class Jobs {
       return;
     }
     job.deltas.end();
-    const waiting = this.#await(job, offer.deadline);
     this.#close(job);
     const { completionTokens, promptTokens, outputHash, finishReason } = result;
     this.#o.record('job.result', {
-      ...waiting.key,
+      jobId: job.jobId,
+      attempt: job.attempt,
       outputHash,
       promptTokens,
       completionTokens,
@@ -417,50 +350,7 @@ export class Jobs {
       'job done, result signed',
     );
     metrics.jobOverhead.observe((clock.monotonic() - started) / 1000);
-    void this.#sendResult(waiting);
-  }
-
-  #await(key: JobKey, deadline: number): Waiting {
-    const w: Waiting = {
-      key: { jobId: key.jobId, attempt: key.attempt },
-      deadline,
-      finishedAt: this.#o.clock.monotonic(),
-      lastSent: this.#o.clock.monotonic(),
-      refusals: 0,
-    };
-    this.#results.set(keyOf(key), w);
-    return w;
-  }
-
-  /** By frame where it fits, else by POST /v1/results: the same bytes each time. */
-  async #sendResult(w: Waiting): Promise<void> {
-    const now = this.#o.clock.monotonic();
-    const payload = this.#o.journal.get(w.key)?.payload;
-    if (!payload) return;
-    w.lastSent = now;
-    if (this.#o.channel.send('job.result', payload)) {
-      this.#lastResult = { key: keyOf(w.key), at: now };
-      return;
-    }
-    try {
-      this.receipt(zJobReceipt.parse(await this.#o.channel.postResult(payload)));
-    } catch (error) {
-      const status = error instanceof NetworkError ? error.status : 0;
-      this.#log.warn({ job: w.key.jobId, error: errorText(error) }, 'result not taken, it is sent again');
-      if ([400, 401, 413].includes(status)) this.#refused(keyOf(w.key));
-    }
-  }
-
-  #refused(key: string): void {
-    const w = this.#results.get(key);
-    if (!w) return;
-    w.refusals++;
-    if (w.refusals < 2) return;
-    this.#log.error(
-      { job: w.key.jobId, attempt: w.key.attempt },
-      'the network refuses this result; it is kept, not sent',
-    );
-    this.#o.onError('result_refused');
+    this.#o.results.add(job, offer.deadline);
   }
 
   #stop(job: Job, reason: LostReason | 'silent'): void {
