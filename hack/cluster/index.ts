@@ -19,11 +19,9 @@ import { clusterDownAt } from './down.ts';
 import { readState } from './state.ts';
 import { type ClusterOptions, resolveLayout } from './up.ts';
 
-export { type Admin, adminOf, waitFor } from './admin.ts';
-export { ensurePrograms, type Program, programPath, VERSIONS } from './binaries.ts';
-export { layoutOf, REGISTRY_PULL } from './layout.ts';
+export { ensurePrograms, type Program, programPath } from './binaries.ts';
 export type { Profile } from './state.ts';
-export { type Cluster, type ClusterOptions, clusterUp, findCluster, NODE_PACKAGES } from './up.ts';
+export { type Cluster, type ClusterOptions, clusterUp, findCluster } from './up.ts';
 
 /** Stops the cluster and removes what it made; `purge` removes the unpacked images too. Twice is fine. */
 export async function clusterDown(

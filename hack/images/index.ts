@@ -19,10 +19,10 @@ import { hasImage, pushImage, type RegistryTarget } from './registry.ts';
 import { BASE_PACKAGES, copyNode, debNames, fetchDebs, unpackDebs, writeUsers } from './rootfs.ts';
 import { ensureVllmSite, VLLM_VERSION } from './vllm.ts';
 
-export { ensureModel, modelDir } from './model.ts';
+export { ensureModel } from './model.ts';
 export type { Image } from './oci.ts';
 export type { RegistryTarget } from './registry.ts';
-export { ensureStandinModel, standinModelDir } from './standin-model.ts';
+export { ensureStandinModel } from './standin-model.ts';
 
 export interface ImageOptions {
   /** Where to push; `cluster.registry` of hack/cluster fits. */
@@ -257,6 +257,3 @@ export const buildSimImage = (options: ImageOptions): Promise<PushedImage> =>
   publish('resultity-runtime-sim', makeSimImage, options);
 export const buildVllmCpuImage = (options: ImageOptions): Promise<PushedImage> =>
   publish('resultity-runtime-vllm-cpu', makeVllmCpuImage, options);
-
-/** The folder of the repository that holds the Dockerfile. */
-export const dockerfileDir: string = dirname(join(import.meta.dirname, 'Dockerfile'));

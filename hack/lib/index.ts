@@ -9,9 +9,9 @@
  * carries its final name is whole (temp + rename).
  */
 export { downloadVerified, internetIsOpen } from './download.ts';
-export { ExecError, type ExecOptions, type ExecResult, exec, execOk } from './exec.ts';
+export { type ExecOptions, type ExecResult, exec, execOk } from './exec.ts';
 export { withLock } from './lock.ts';
-export { ensureDebianPackages, isRoot, missingDebianPackages, OTHER_CLUSTER_HINT, requireRoot } from './packages.ts';
+export { ensureDebianPackages, requireRoot } from './packages.ts';
 export { cacheDir, defaultStateDir, repoRoot, writeFileWhole } from './paths.ts';
 export { isSameProcess, killProcess, type ProcessRef, processRef } from './proc.ts';
 export { formatElapsed, type Progress, quietProgress, terminalProgress } from './progress.ts';

@@ -51,11 +51,6 @@ export const allowedRuntimeEnv = [
   'TZ',
 ] as const;
 
-/** Whether an engine flag (without the leading `--`) may be set from outside. */
-export function isAllowedEngineArg(name: string): name is EngineArg {
-  return (allowedEngineArgs as readonly string[]).includes(name);
-}
-
 /** Whether an environment variable of the runtime may be set from outside. */
 export function isAllowedRuntimeEnv(name: string): boolean {
   return (allowedRuntimeEnv as readonly string[]).includes(name);

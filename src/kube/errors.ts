@@ -80,4 +80,3 @@ export const isConflict = (error: unknown): error is ApiError =>
 /** The resourceVersion or continue token is too old: list again. */
 export const isGone = (error: unknown): error is ApiError => statusIs(error, 410);
 export const isInvalid = (error: unknown): error is ApiError => statusIs(error, 422) || statusIs(error, 400);
-export const isForbidden = (error: unknown): error is ApiError => statusIs(error, 403);

@@ -18,6 +18,7 @@ export const and =
   <T>(...all: Predicate<T>[]): Predicate<T> =>
   (c) =>
     all.every((p) => p(c));
+/** @public with `and` and `not` one set, though nothing of ours needs it yet */
 export const or =
   <T>(...any: Predicate<T>[]): Predicate<T> =>
   (c) =>

@@ -135,7 +135,7 @@ export const zJobProgressMessage = z.object({
 });
 export const zJobLost = z.object({ ...jobKey, reason: z.enum(LOST_REASONS) });
 export const zJobCancel = z.object({ ...jobKey, reason: z.enum(CANCEL_REASONS) });
-export const zConfigNotice = zConfigRef;
+export const zConfigNotice = z.object(zConfigRef.shape);
 export const zConfigAck = zConfigRef.extend({
   state: z.enum(['restricted', 'applied', 'failed', 'held']),
   code: text(64).optional(),
@@ -211,8 +211,6 @@ export const zRegister = z.object({
   }),
 });
 export type RegisterBody = z.infer<typeof zRegister>;
-
-export const zRootKeyRole = z.object({ threshold: zUint.min(1), keys: z.array(zAddress) });
 
 export const zSnapshotStruct = z.object({
   network: text(63),

@@ -16,7 +16,6 @@ const matching = <T extends string>(pattern: RegExp, what: string): z.ZodType<T>
 export const zAddress = matching<Address>(/^0x[0-9a-f]{40}$/, '0x and 40 lower-case hex digits');
 export const zSha256 = matching<Sha256>(/^sha256:[0-9a-f]{64}$/, 'sha256: and 64 lower-case hex digits');
 export const zHex32 = matching<Hex32>(/^0x[0-9a-f]{64}$/, '0x and 64 lower-case hex digits');
-export const zBareSha256 = matching<string>(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
 export const zSignatureText = matching<`0x${string}`>(/^0x[0-9a-f]{130}$/, '0x and 130 lower-case hex digits');
 export const zNetworkName = matching<string>(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'a network name');
 export const zModelRef = matching<string>(
@@ -32,10 +31,6 @@ export const ZERO_32: Hex32 = `0x${'0'.repeat(64)}`;
 /** sha256 of bytes, or of the UTF-8 of a text, in the form that JSON carries. */
 export const sha256Hex = (data: string | Uint8Array): Sha256 =>
   `sha256:${createHash('sha256').update(data).digest('hex')}`;
-
-/** The 32 bytes behind either JSON form of a digest, as `0x` hex. */
-export const toHex32 = (value: Sha256 | Hex32): Hex32 =>
-  value.startsWith('sha256:') ? `0x${value.slice(7)}` : (value as Hex32);
 
 /** EIP-55 form, for people. */
 export const checksumAddress = (address: Address): string => getAddress(address);

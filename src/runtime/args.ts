@@ -48,14 +48,6 @@ export const argProblems = (args: Readonly<Record<string, unknown>>): string[] =
     return ok ? [] : [`engine argument ${name}: ${JSON.stringify(String(value).slice(0, 64))} is not ${kind}`];
   });
 
-/** One sentence per environment variable that is not allowed. */
-export const envProblems = (env: Readonly<Record<string, string>>): string[] =>
-  Object.entries(env).flatMap(([key, value]) => {
-    if (!(allowedRuntimeEnv as readonly string[]).includes(key))
-      return [`environment variable ${key.slice(0, 64)} is not allowed for the engine`];
-    return /^[\x20-\x7e]{0,256}$/.test(value) ? [] : [`environment variable ${key}: at most 256 printable characters`];
-  });
-
 /**
  * The snapshot's arguments with the node's own over them, as text.
  * @throws CodedError `args_refused` with every problem
