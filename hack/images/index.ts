@@ -10,7 +10,7 @@
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { buildAll, bundle, EXTERNAL } from '../build.ts';
 import { cacheDir, execOk, formatElapsed, type Progress, quietProgress, repoRoot } from '../lib/index.ts';
 import { hashFiles, hashOf, layerOf } from './layers.ts';

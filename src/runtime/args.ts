@@ -1,4 +1,4 @@
-import { allowedRuntimeEnv, type EngineArg } from '../api/allow-list.ts';
+import type { EngineArg } from '../api/allow-list.ts';
 import { CodedError } from '../lib/errors.ts';
 
 /**
