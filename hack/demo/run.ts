@@ -171,7 +171,7 @@ const installChart = async (target: Target, images: DemoImages, dir: string, ser
 };
 
 /** Describes the model, drafts the snapshot, signs it and hands it to the service. */
-const publish = async (dir: string, runtime: Runtime, images: DemoImages, port: number): Promise<string> => {
+export const publish = async ({ dir, images, reach }: Installed, runtime: Runtime): Promise<string> => {
   const { folder, ...model } = RUNTIMES[runtime];
   const described = JSON.parse(
     await cli('network', [
@@ -186,10 +186,12 @@ const publish = async (dir: string, runtime: Runtime, images: DemoImages, port: 
   );
   const file = join(dir, '..', 'snapshot.yaml');
   writeFileSync(file, draft);
-  return cli('network', [
-    ...['publish', '--dir', dir, '--snapshot', file, '--password-file', join(dir, '..', 'password')],
-    ...['--to', `https://127.0.0.1:${port}`, '--ca', join(dir, 'tls/ca.crt')],
-  ]);
+  return reach((port) =>
+    cli('network', [
+      ...['publish', '--dir', dir, '--snapshot', file, '--password-file', join(dir, '..', 'password')],
+      ...['--to', `https://127.0.0.1:${port}`, '--ca', join(dir, 'tls/ca.crt')],
+    ]),
+  );
 };
 
 export const applyManifests = async (target: Target): Promise<void> => {
@@ -247,65 +249,72 @@ const askAndVerify = async (
   }
 };
 
-/** What `install` left running: a private network with a published snapshot, and the operator. */
+/** What `install` made: a private network with a published snapshot, and the operator. */
 export interface Installed {
   readonly dir: string;
   readonly images: DemoImages;
-  /** Local port of the network service. */
-  readonly port: number;
   /** Of the published model. */
   readonly model: string;
   readonly expect: string;
-  openApi(): Promise<NetworkApi>;
-  close(): void;
+  /** Forwards a local port to the network service while `use` runs. */
+  reach<T>(use: (port: number) => Promise<T>): Promise<T>;
+  /** The same with a client of the OpenAI-compatible API on it. */
+  withApi<T>(use: (api: NetworkApi) => Promise<T>): Promise<T>;
 }
+
+const installedOn = (target: Target, dir: string, images: DemoImages, runtime: Runtime): Installed => {
+  const { name, version, expect } = RUNTIMES[runtime];
+  const reach: Installed['reach'] = async (use) => {
+    const forward = await target.forward(SYSTEM_NAMESPACE, 'resultity-network', NETWORK_PORT);
+    try {
+      return await use(forward.port);
+    } finally {
+      forward.close();
+    }
+  };
+  return {
+    dir,
+    images,
+    model: `${name}:${version}`,
+    expect,
+    reach,
+    withApi: (use) =>
+      reach(async (port) => {
+        const key = readFileSync(join(dir, 'api-key'), 'utf8').trim();
+        const api = await NetworkApi.open(`https://127.0.0.1:${port}`, join(dir, 'tls/ca.crt'), key);
+        try {
+          return await use(api);
+        } finally {
+          await api.close();
+        }
+      }),
+  };
+};
 
 /** Everything up to, but without, the user's manifests: images, network, chart, publication. */
 export const install = async (target: Target, runtime: Runtime, progress: Progress): Promise<Installed> => {
-  const spec = RUNTIMES[runtime];
   const images = await buildImages(target, runtime, progress);
   const dir = await progress.step('private network: keys, root, certificates', () => initNetwork(target));
   const served = await serveModel(target, runtime, progress);
   await progress.step('chart installed with Helm', () => installChart(target, images, dir, served));
-  const forward = await target.forward(SYSTEM_NAMESPACE, 'resultity-network', NETWORK_PORT);
-  await progress.step('snapshot signed and published', () => publish(dir, runtime, images, forward.port));
-  return {
-    dir,
-    images,
-    port: forward.port,
-    model: `${spec.name}:${spec.version}`,
-    expect: spec.expect,
-    openApi: () =>
-      NetworkApi.open(
-        `https://127.0.0.1:${forward.port}`,
-        join(dir, 'tls/ca.crt'),
-        readFileSync(join(dir, 'api-key'), 'utf8').trim(),
-      ),
-    close: forward.close,
-  };
+  const installed = installedOn(target, dir, images, runtime);
+  await progress.step('snapshot signed and published', () => publish(installed, runtime));
+  return installed;
 };
 
 /** The whole demo on a target. Throws, with what stands in the way, when any part of it is not as it should be. */
 export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, progress: Progress): Promise<void> => {
-  let installed: Installed | undefined;
   try {
-    installed = await install(target, runtime, progress);
+    const installed = await install(target, runtime, progress);
     await applyManifests(target);
     progress.line('applied hack/demo/network.yaml and hack/demo/node.yaml');
     await waitForNode(target, NODE_NAMESPACE, 'demo-0', RUNTIMES[runtime].readyMs, progress);
-    const api = await installed.openApi();
-    try {
-      await askAndVerify(api, installed.dir, installed.model, installed.expect, progress);
-    } finally {
-      await api.close();
-    }
+    await installed.withApi((api) => askAndVerify(api, installed.dir, installed.model, installed.expect, progress));
     await showCluster(target, progress);
     showNext(target, installed.dir, installed.model, leave, progress);
   } catch (error) {
     await explainFailure(target, progress);
     throw error;
-  } finally {
-    installed?.close();
   }
 };
 

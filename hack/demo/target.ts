@@ -15,6 +15,8 @@ export interface Target {
   /** kubectl and helm with their cluster chosen. */
   kubectl(args: readonly string[], input?: string): Promise<string>;
   helm(args: readonly string[]): Promise<string>;
+  /** The same kubectl for callers that spawn. */
+  readonly kubectlArgv: readonly string[];
   /** What a person types for the same. */
   readonly kubectlCommand: string;
   /** Forwards a local port to a Service; ends with `close`. */
@@ -84,6 +86,7 @@ const target = (parts: {
   ...(parts.cluster && { cluster: parts.cluster }),
   registry: parts.registry,
   kubectlCommand: parts.kubectlCommand,
+  kubectlArgv: parts.kubectl,
   down: parts.down,
   kubectl: (args, input) => execOk([...parts.kubectl, ...args], input === undefined ? {} : { input }),
   helm: (args) => execOk([...parts.helm, ...args]),

@@ -39,8 +39,7 @@ describe('from apply to a verified answer', () => {
   for (const stream of [true, false])
     it(`answers ${stream ? 'streamed' : 'whole'}, and result and receipt verify offline; an altered output does not`, async () => {
       const { installed, target } = e2e();
-      const api = await installed.openApi();
-      try {
+      await installed.withApi(async (api) => {
         const answer = await api.ask({ model: installed.model, ...QUESTION }, stream);
         expect(answer.text).to.contain(installed.expect);
         const [receipt, output, root] = [
@@ -56,9 +55,7 @@ describe('from apply to a verified answer', () => {
         };
         expect(await verify(answer.output ?? '')).to.equal(0);
         expect(await verify(`${answer.output} `)).to.equal(1);
-      } finally {
-        await api.close();
-      }
+      });
     });
   it('tells its story in events', async () => {
     const { k } = e2e();
@@ -90,12 +87,9 @@ describe('from apply to a verified answer', () => {
     );
     expect(after.status.nodeId).to.equal(before.status.nodeId);
     expect((await k('get', 'secret', '-o', 'name')).trim()).to.equal(secrets);
-    const api = await installed.openApi();
-    try {
+    await installed.withApi(async (api) => {
       const answer = await api.ask({ model: installed.model, ...QUESTION }, false);
       expect(answer.node.toLowerCase()).to.equal(before.status.nodeId.toLowerCase());
-    } finally {
-      await api.close();
-    }
+    });
   });
 });

@@ -30,13 +30,10 @@ describe('what is refused, and heals', () => {
         180_000,
         () => k('get', 'rnode', 'demo-0', '-o', 'jsonpath={.status}'),
       );
-      const api = await installed.openApi();
-      try {
+      await installed.withApi(async (api) => {
         const refused = await api.ask({ model: installed.model, ...QUESTION }, false).catch((e: Error) => e.message);
         expect(refused).to.contain('503');
-      } finally {
-        await api.close();
-      }
+      });
     } finally {
       restore();
     }

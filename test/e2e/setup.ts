@@ -77,7 +77,6 @@ before(async function () {
 
 after(async function () {
   this.timeout(300_000);
-  shared?.installed.close();
   if (shared && !process.env.RESULTITY_KEEP) await shared.target.down();
   shared = undefined;
 });
