@@ -7,6 +7,7 @@ import { exportLedger } from './ledger-export.ts';
 import { describeModel } from './model.ts';
 import { publish } from './publish.ts';
 import { type ServeOptions, serve } from './serve.ts';
+import { verifyLedger } from './verify-ledger.ts';
 
 /**
  * commands: the program `resultity-network` (docs/network-service.md).
@@ -105,6 +106,12 @@ export const buildProgram = (io: Io, version: string): Command => {
     .description('print the ledger as NDJSON')
     .requiredOption('--data <dir>', 'the service’s data folder')
     .action((options: { data: string }) => exportLedger(options.data, io));
+  program
+    .command('verify-ledger')
+    .description('check every signature of a ledger, and that no job has two accepted results')
+    .requiredOption('--data <dir>', 'the service’s data folder')
+    .requiredOption('--root <file>', 'the pinned root')
+    .action((options: { data: string; root: string }) => verifyLedger(options.data, options.root, io));
   return program;
 };
 
