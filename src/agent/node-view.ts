@@ -1,4 +1,4 @@
-import type { AgentPhase, AgentStatus } from '../api/resultity-node-status.ts';
+import type { AgentModelStatus, AgentPhase, AgentStatus } from '../api/resultity-node-status.ts';
 import type { ConfigRef, Heartbeat, NodeState } from '../protocol/index.ts';
 import type { EngineView } from './engine-watch.ts';
 import type { Hardware } from './hardware.ts';
@@ -52,12 +52,12 @@ export const heartbeatOf = (view: NodeView): Heartbeat => {
       digest: m.digest,
       state: m.status.state,
       loaded: m.ref === view.loaded,
-      ...('reason' in m.status ? { reason: m.status.reason.slice(0, 64) } : {}),
+      ...('reason' in m.status ? field('reason', cut(m.status.reason, 64)) : {}),
     }));
   const body = (count: number): Heartbeat => ({
     bootId: view.bootId,
     uptimeMs: Math.round(view.uptimeMs),
-    versions: { agent: view.version, runtime: view.runtimeVersion },
+    versions: { agent: cut(view.version, 64), runtime: cut(view.runtimeVersion, 64) },
     images: view.images.agent === '' ? null : { agent: view.images.agent, runtime: view.images.runtime },
     config: view.config.applied && {
       ...view.config.applied,
@@ -112,69 +112,82 @@ export const phaseOf = (view: NodeView): AgentPhase => {
 
 const time = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 
-/** status.agent of the ResultityNode: nothing in it changes all the time. */
-export const statusOf = (view: NodeView): AgentStatus => ({
-  nodeId: view.nodeId,
-  version: view.version,
-  image: view.images.agent,
-  phase: phaseOf(view),
-  ...(view.config.floor ? { floor: { ...view.config.floor } } : {}),
-  config: {
-    ...(view.config.applied ? { applied: view.config.applied.digest } : {}),
-    ...(view.config.pending ? { pending: view.config.pending.digest } : {}),
-    ...(view.config.pending && view.config.applied ? { restrictedBy: view.config.pending.digest } : {}),
-  },
-  models: view.models.slice(0, 64).map((m) => ({
-    model: m.ref,
-    digest: m.digest,
-    state: m.status.state,
-    ...(m.status.state === 'pending' && m.status.reason === 'downloading'
-      ? { progress: m.percent - (m.percent % 10) }
+/** At most `max` characters, none of them half. */
+const cut = (text: string, max: number): string => text.slice(0, max).toWellFormed();
+
+/** The field, or nothing where it has no value. */
+const field = <K extends string, V>(name: K, value: V | null | undefined | ''): { [key in K]?: V } =>
+  (value === null || value === undefined || value === '' ? {} : { [name]: value }) as { [key in K]?: V };
+
+/**
+ * status.agent of the ResultityNode: nothing in it changes all the time. What has no value is left out, as server-side
+ * apply writes an empty object or list as null, which the CRD refuses.
+ */
+export const statusOf = (view: NodeView): AgentStatus => {
+  const { applied, pending, floor } = view.config;
+  const { lastError } = view;
+  return {
+    nodeId: view.nodeId,
+    version: cut(view.version, 64),
+    ...field('image', cut(view.images.agent, 512)),
+    phase: phaseOf(view),
+    ...field('floor', floor && { ...floor }),
+    ...(applied || pending
+      ? {
+          config: {
+            ...field('applied', applied?.digest),
+            ...field('pending', pending?.digest),
+            ...field('restrictedBy', applied && pending?.digest),
+          },
+        }
       : {}),
-    ...modelReason(m),
-  })),
-  runtime: {
-    image: view.images.runtime,
-    version: view.runtimeVersion,
-    phase: view.engine.runtime.phase,
-  },
-  isolation: {
-    tier: view.isolation.tier,
-    ...(view.isolation.provedAt > 0 ? { provedAt: time(view.isolation.provedAt) } : {}),
-  },
-  network: {
-    state: view.network.state,
-    ...(view.network.reason ? { reason: view.network.reason.slice(0, 64) } : {}),
-  },
-  ...(view.lastError
-    ? {
-        lastError: {
-          code: view.lastError.code.slice(0, 64),
-          message: view.lastError.message.slice(0, 256),
-          at: time(view.lastError.at),
-        },
-      }
+    ...(view.models.length > 0 ? { models: view.models.slice(0, 64).map(modelStatus) } : {}),
+    runtime: {
+      ...field('image', cut(view.images.runtime, 512)),
+      ...field('version', cut(view.runtimeVersion, 64)),
+      phase: view.engine.runtime.phase,
+    },
+    isolation: {
+      tier: view.isolation.tier,
+      ...(view.isolation.provedAt > 0 ? { provedAt: time(view.isolation.provedAt) } : {}),
+    },
+    network: { state: view.network.state, ...field('reason', cut(view.network.reason ?? '', 64)) },
+    ...field(
+      'lastError',
+      lastError && {
+        code: cut(lastError.code, 64) || 'failed',
+        message: cut(lastError.message || lastError.code, 256) || 'failed',
+        at: time(lastError.at),
+      },
+    ),
+  };
+};
+
+const modelStatus = (m: ModelView): AgentModelStatus => ({
+  model: m.ref,
+  digest: m.digest,
+  state: m.status.state,
+  ...(m.status.state === 'pending' && m.status.reason === 'downloading'
+    ? { progress: m.percent - (m.percent % 10) }
     : {}),
+  ...field('reason', cut(modelReason(m), 64)),
 });
 
-/** The CamelCase reason of the condition registry. */
-const modelReason = (m: ModelView): { reason: string } | object => {
+/** The CamelCase reason of the condition registry; empty when there is nothing to explain. */
+const modelReason = (m: ModelView): string => {
   switch (m.status.state) {
     case 'failed':
-      return { reason: m.status.reason };
     case 'inactive':
-      return { reason: m.status.reason.slice(0, 64) };
+      return m.status.reason;
     case 'pending':
       return {
-        reason: {
-          queued: 'Queued',
-          downloading: 'Downloading',
-          verifying: 'Verifying',
-          loading: m.note ?? 'LoadingWeights',
-          testing: 'Testing',
-        }[m.status.reason],
-      };
+        queued: m.note ?? 'Queued',
+        downloading: 'Downloading',
+        verifying: 'Verifying',
+        loading: m.note ?? 'LoadingWeights',
+        testing: 'Testing',
+      }[m.status.reason];
     default:
-      return {};
+      return '';
   }
 };
