@@ -2,11 +2,11 @@
  * network: the reference IO service, program `resultity-network` (docs/network-service.md, docs/protocol.md).
  *
  * Reading order:
- *   pure cores  dispatcher (node-pool, job-queue), verdict, rotation, admission
+ *   pure cores  dispatcher (node-pool, job-queue), verdict, tokens, rotation, admission
  *   state       store (sqlite-store), registry (nodes), publications (roots, snapshots, ticketing), ledger
  *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
  *   edges       call-gate, node-api, openai-api, admin-api, model-files, sockets, http; service wires them
- *   commands/   init, model, publish, serve, ledger
+ *   commands/   init, model, publish, serve, ledger, verify-ledger (ledger-check, ledger-file)
  *
  * Invariants: a result and its receipt are durable before the receipt is sent, and one job has at most one `accepted`;
  * what is published would be accepted by a fresh node, and versions only rise; one live session a node, the highest

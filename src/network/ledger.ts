@@ -16,7 +16,7 @@ import {
 } from '../protocol/index.ts';
 import type { Job } from './job.ts';
 import type { AttemptRow, NodeRow, Store, Tokens } from './store.ts';
-import { countTokens } from './tokens.ts';
+import { countOutput } from './tokens.ts';
 import { type JobView, judge } from './verdict.ts';
 
 export interface LedgerPorts {
@@ -117,27 +117,25 @@ const viewOf = (job: Job | undefined): JobView => {
     : { kind: 'ended' };
 };
 
+/** The smaller of what is claimed and what is counted, with how it was counted (docs/network-service.md, billing). */
 const tokensOf = (
   { result, output }: JobResultMessage,
   offer: AttemptRow | undefined,
   billing: 'full' | 'passedOn' | 'none',
   passedOn: number,
 ): Tokens => {
-  const counted = offer?.stream ? countTokens(offer.kind, output.split('\n')) : null;
-  const claimed = { promptClaimed: result.promptTokens, completionClaimed: result.completionTokens };
-  const method = counted === null ? ('claimed' as const) : ('lines' as const);
-  const base = { ...claimed, completionCounted: counted, method };
-  switch (billing) {
-    case 'none':
-      return { ...base, promptBilled: 0, completionBilled: 0 };
-    case 'passedOn':
-      return {
-        ...base,
-        promptBilled: result.promptTokens,
-        completionBilled: Math.min(result.completionTokens, passedOn),
-      };
-    case 'full':
-      // a line may hold several tokens, so the number of lines is no upper bound: the claim stands, the count is kept
-      return { ...base, promptBilled: result.promptTokens, completionBilled: result.completionTokens };
-  }
+  const { promptTokens: promptClaimed, completionTokens: completionClaimed } = result;
+  const claimed = { promptClaimed, completionClaimed };
+  // what was never offered has no kind to count by, and is not billed
+  if (!offer)
+    return { ...claimed, completionCounted: null, method: 'claimed' as const, promptBilled: 0, completionBilled: 0 };
+  const read = countOutput(offer.kind, offer.stream, output);
+  const counted = billing === 'passedOn' ? Math.min(passedOn, read.completion) : read.completion;
+  return {
+    ...claimed,
+    completionCounted: counted,
+    method: billing === 'passedOn' ? 'lines' : 'output',
+    promptBilled: billing === 'none' ? 0 : Math.min(promptClaimed, read.prompt ?? promptClaimed),
+    completionBilled: billing === 'none' ? 0 : Math.min(completionClaimed, counted),
+  };
 };

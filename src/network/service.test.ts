@@ -122,6 +122,23 @@ describe('the network service', () => {
     expect((await node.call('POST', '/v1/results', other)).json.receipt.verdict).to.equal('duplicate');
   });
 
+  it('bills the smaller of what a node claims and what its output holds, and keeps both', async () => {
+    const asked = chat();
+    const { offer, payload } = await take();
+    node.send('job.result', node.result(offer, payload, ANSWER, { promptTokens: 9_000, completionTokens: 5_000 }));
+    expect((await node.receipt()).receipt.verdict).to.equal('accepted');
+    await asked;
+    const entry = [...rig.ledger()].find((e) => e.result.jobId === offer.jobId);
+    expect(entry?.tokens).to.deep.equal({
+      promptClaimed: 9_000,
+      completionClaimed: 5_000,
+      completionCounted: 3,
+      method: 'output',
+      promptBilled: 7,
+      completionBilled: 3,
+    });
+  });
+
   it('rejects a result whose output is not what was streamed', async () => {
     const asked = chat({ stream: true }) as unknown as Promise<AsyncIterable<unknown>>;
     const { offer, payload } = await take();
@@ -152,6 +169,8 @@ describe('the network service', () => {
     expect(cancel).to.deep.equal({ jobId: offer.jobId, attempt: 1, reason: 'client_gone' });
     node.send('job.result', node.result(offer, payload, chunk('Par')));
     expect((await node.receipt()).receipt.verdict).to.equal('accepted');
+    const entry = [...rig.ledger()].find((e) => e.result.jobId === offer.jobId);
+    expect(entry?.tokens).to.include({ method: 'lines', completionClaimed: 3, completionBilled: 1 });
   });
 
   it('goes on with a running stream on a new socket from the lines it holds', async () => {

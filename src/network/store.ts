@@ -50,8 +50,11 @@ export interface AttemptRow {
   readonly deadline: number;
 }
 
-/** How the completion tokens were counted: by the engine's word alone, or by the lines that arrived. */
-export type CountMethod = 'claimed' | 'lines';
+/**
+ * How the completion tokens were counted: not at all; from the output (the engine's usage in it, and what its text can
+ * hold); by the lines that a caller who left was given.
+ */
+export type CountMethod = 'claimed' | 'output' | 'lines';
 
 export interface Tokens {
   readonly promptClaimed: number;

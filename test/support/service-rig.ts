@@ -13,6 +13,8 @@ import {
   startService,
   systemRandom,
 } from '../../src/network/index.ts';
+import { openLedgerFile } from '../../src/network/ledger-file.ts';
+import type { LedgerEntry } from '../../src/network/store.ts';
 import type { ConfigRef, Sha256, Signer } from '../../src/protocol/index.ts';
 import { FakeNode } from './fake-node.ts';
 import { SignerKit, testSigner } from './signer-kit.ts';
@@ -103,6 +105,16 @@ export class ServiceRig {
     const { port } = this.service;
     await this.service.close();
     this.service = await startService({ ...this.options, port, metrics: new Metrics() });
+  }
+
+  /** The ledger as it stands on the disk. */
+  ledger(): LedgerEntry[] {
+    const file = openLedgerFile(join(this.dir, 'ledger.db'));
+    try {
+      return [...file.receipts()].map((r) => JSON.parse(r.row) as LedgerEntry);
+    } finally {
+      file.close();
+    }
   }
 
   node(name = 'node'): FakeNode {
