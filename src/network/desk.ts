@@ -172,7 +172,7 @@ export class JobDesk {
         this.#end(job, { kind: 'ended' }, 'completed');
         const rest = job.request.stream ? message.output.split('\n').slice(held) : [];
         job.sink.answered(message.output, rest);
-        this.#run(this.#dispatcher.finished(jobId, this.#now()));
+        this.#run(this.#dispatcher.finished(jobId, settled.tokens, this.#now()));
       } else if (verdict === 'rejected' && this.#dispatcher.job(jobId)?.attempt === attempt)
         // the node is done with this attempt, and what it sent is worth nothing
         this.#run(this.#dispatcher.lost(node, jobId, attempt, 'engine_error', this.#now()));

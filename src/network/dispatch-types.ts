@@ -51,6 +51,8 @@ export interface TrackedJob {
   phase: JobPhase;
   /** Fencing token of the last offer; 0 before the first. */
   attempt: number;
+  /** When the last offer was made. */
+  offeredAt: number;
   losses: number;
   /** The caller has seen a part of the answer: no other node may start over. */
   seen: boolean;

@@ -55,7 +55,7 @@ describe('dispatcher', () => {
     d.nodeChanged(view(A), 0);
     expect(brief(d.submit(job('1'), 0))).to.deep.equal(['offer 1#1 A']);
     expect(brief(d.submit(job('2'), 0))).to.deep.equal([]);
-    expect(brief(d.finished('1', 1))).to.deep.equal(['offer 2#1 A']);
+    expect(brief(d.finished('1', 1, 1))).to.deep.equal(['offer 2#1 A']);
   });
 
   it('serves the higher priority first, then the earlier deadline', () => {
@@ -246,7 +246,7 @@ describe('dispatcher', () => {
           } else if (e.what === 'finish' || e.what === 'cancel') {
             if (d.job(id)) ended.add(id);
             forget(id);
-            apply(e.what === 'finish' ? d.finished(id, now) : d.cancelled(id, 'client_gone', now));
+            apply(e.what === 'finish' ? d.finished(id, 1, now) : d.cancelled(id, 'client_gone', now));
           } else if (e.what === 'down') {
             apply(d.nodeChanged(view(e.node, { capacity: 2, offers: false }), now));
             for (const j of open.get(e.node) ?? []) if (d.job(j)?.phase.kind === 'offered') open.get(e.node)?.delete(j);

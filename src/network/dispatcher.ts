@@ -7,6 +7,8 @@ import { NodePool } from './node-pool.ts';
 
 /** How long a node that turned a job down is passed over for it. */
 const AVOID_MS = 1_000;
+/** Way, queue and prompt of a job in tokens of its answer, so that short answers do not look slow. */
+const FIXED_TOKENS = 16;
 
 /**
  * Who works on what: plain data in, actions out; it owns no timer, socket or disk. Time is the caller's monotonic clock.
@@ -49,6 +51,7 @@ export class Dispatcher {
       arrived: now,
       phase: { kind: 'queued', since: now, notBefore: now },
       attempt: 0,
+      offeredAt: now,
       losses: 0,
       seen: false,
       avoid: new Map(),
@@ -138,9 +141,11 @@ export class Dispatcher {
     return [...this.#lose(t, reason, now), ...this.#place(now)];
   }
 
-  /** A result was receipted, or the caller has what it came for. */
-  finished(jobId: string, now: number): DispatchAction[] {
+  /** A result with so many tokens was accepted: the node's time for it is measured. */
+  finished(jobId: string, tokens: number, now: number): DispatchAction[] {
     const t = this.#jobs.get(jobId);
+    if (t && t.phase.kind !== 'queued')
+      this.#pool.measured(t.phase.node, t.job, (now - t.offeredAt) / (tokens + FIXED_TOKENS), now);
     if (t) this.#forget(t);
     return t ? this.#place(now) : [];
   }
@@ -209,6 +214,7 @@ export class Dispatcher {
       }
       this.#queue.remove(t);
       t.attempt++;
+      t.offeredAt = now;
       t.phase = { kind: 'offered', node, until: now + this.#limits.offerMs };
       this.#pool.open(node, t.job.jobId);
       actions.push({ do: 'offer', node, jobId: t.job.jobId, attempt: t.attempt });

@@ -130,6 +130,21 @@ describe('the network service at its edges', () => {
         expect(await node.gone(), name).to.equal(expected);
       }
     });
+    it('closes 4413 on a heartbeat above 8 KiB, and answers one over HTTP 413', async () => {
+      const node = await connected('talkative');
+      const large = (n: number) =>
+        node.heartbeat(rig.model.ref, rig.model.digest, rig.config, {
+          models: Array.from({ length: n }, (_, i) => ({
+            ...{ model: `m${i}:v1`, digest: rig.model.digest, state: 'inactive', loaded: false },
+          })) as never,
+        });
+      node.send('heartbeat', large(100));
+      expect(await node.gone()).to.equal(CLOSE.tooLarge);
+      const jobs = Array.from({ length: 200 }, (_, i) => ({ jobId: `job-${i}-${'x'.repeat(40)}`, attempt: 1 }));
+      expect((await node.call('POST', '/v1/heartbeat', { ...large(100), jobs: [] })).status).to.equal(413);
+      // the jobs that are named beside it do not count
+      expect((await node.call('POST', '/v1/heartbeat', { ...large(10), jobs })).status).to.equal(200);
+    });
     it('answers an unknown type once, ignores x- ones, and goes on', async () => {
       const node = await connected('curious');
       node.send('x-else', {});

@@ -46,6 +46,8 @@ export interface HubPorts {
 
 /** How often sessions are looked at: pings, dead peers, nodes that fall out of rotation. */
 const SWEEP_MS = 1_000;
+/** §4. */
+export const HEARTBEAT_BYTES = 8_192;
 
 /**
  * All sessions: at most one live one a node (docs/protocol.md §3). Turns frames into calls of the desk and the registry,
@@ -244,7 +246,14 @@ export class Hub implements SessionHost, NodeLink {
     const desk = (): JobDesk => this.#desk as JobDesk;
     const { log } = this.#ports;
     return new Map<string, FrameHandler>([
-      ['heartbeat', on(zHeartbeat, (_session, node, p) => this.heartbeat(node, p))],
+      [
+        'heartbeat',
+        (session, node, frame) => {
+          if (Buffer.byteLength(frame.payload) > HEARTBEAT_BYTES)
+            throw new FrameError(CLOSE.tooLarge, `a heartbeat has at most ${HEARTBEAT_BYTES} bytes`);
+          on(zHeartbeat, (_session, _node, p) => this.heartbeat(node, p))(session, node, frame);
+        },
+      ],
       ['job.accept', on(zJobAccept, (_session, node, p) => desk().accepted(node, p))],
       ['job.reject', on(zJobReject, (_session, node, p) => desk().rejected(node, p, p.code))],
       ['job.delta', on(zJobDelta, (_session, node, p) => desk().delta(node, p, p.from, p.lines))],

@@ -2,7 +2,7 @@
  * network: the reference IO service, program `resultity-network` (docs/network-service.md, docs/protocol.md).
  *
  * Reading order:
- *   pure cores  dispatcher (node-pool, job-queue), verdict, tokens, rotation, admission
+ *   pure cores  dispatcher (node-pool, pace, job-queue), subclouds, verdict, tokens, rotation, admission
  *   state       store (sqlite-store), registry (nodes), publications (roots, snapshots, ticketing), ledger
  *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
  *   edges       call-gate, node-api, openai-api, admin-api, model-files, sockets, http; service wires them

@@ -35,6 +35,8 @@ export interface Settled {
   readonly receipt: JobReceiptMessage;
   readonly verdict: Verdict;
   readonly isNew: boolean;
+  /** Completion tokens as billed. */
+  readonly tokens: number;
 }
 
 /**
@@ -69,6 +71,7 @@ export class Ledger {
         receipt: before as JobReceiptMessage,
         verdict: (before as JobReceiptMessage).receipt.verdict,
         isNew: false,
+        tokens: 0,
       };
     const receipt = this.#sign({
       jobId: result.jobId,
@@ -80,6 +83,7 @@ export class Ledger {
       receivedAt: clock.now(),
     });
     const row = this.#ports.nodeOf(node);
+    const tokens = tokensOf(message, offer, judgement.billing, job?.passedOn ?? 0);
     store.saveReceipt({
       resultHash: hash,
       result,
@@ -87,10 +91,10 @@ export class Ledger {
       receipt,
       keyId: offer?.keyId ?? null,
       owner: row ? { ...row.owner, proved: row.proved } : null,
-      tokens: tokensOf(message, offer, judgement.billing, job?.passedOn ?? 0),
+      tokens,
     });
     this.#ports.receipts.inc({ verdict: judgement.verdict });
-    return { receipt, verdict: judgement.verdict, isNew: true };
+    return { receipt, verdict: judgement.verdict, isNew: true, tokens: tokens.completionBilled };
   }
 
   #sign(receipt: JobReceiptStruct): JobReceiptMessage {

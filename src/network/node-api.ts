@@ -18,7 +18,7 @@ import type { CallGate } from './call-gate.ts';
 import type { JobDesk } from './desk.ts';
 import { HttpFailure } from './errors.ts';
 import { addressOf, bodyOf } from './http.ts';
-import type { Hub } from './hub.ts';
+import { HEARTBEAT_BYTES, type Hub } from './hub.ts';
 import { RateLimiter } from './limiter.ts';
 import { appendLogs } from './log-chain.ts';
 import type { NetworkMetrics } from './metrics.ts';
@@ -94,6 +94,8 @@ export const nodeApi = (app: FastifyInstance, ports: NodeApiPorts): void => {
   app.post('/v1/heartbeat', async (request) => {
     const node = callers.registered(request);
     const { jobs, ...heartbeat } = parseBody(zHttpHeartbeat, request);
+    if (Buffer.byteLength(JSON.stringify(heartbeat)) > HEARTBEAT_BYTES)
+      throw new HttpFailure('too_large', `a heartbeat has at most ${HEARTBEAT_BYTES} bytes`);
     if (!registry.isConnected(node)) hub.heartbeat(node, heartbeat);
     const named = new Set(jobs.map((j) => `${j.jobId} ${j.attempt}`));
     return {

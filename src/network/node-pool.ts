@@ -1,5 +1,6 @@
 import type { Address } from '../protocol/index.ts';
 import type { DispatchJob, DispatchNode } from './dispatch-types.ts';
+import { Pace } from './pace.ts';
 
 interface Member {
   view: DispatchNode;
@@ -14,13 +15,14 @@ const PICKS = 8;
 const PENALTY_MS = 30_000;
 
 /**
- * The nodes and what each has open. `pick` is power of two choices by load: two random eligible nodes, the less loaded
- * wins; penalised ones come last. Pure but for the injected random.
+ * The nodes and what each has open. `pick` is power of two choices: of two random eligible nodes the one wins that would be
+ * done first, by what it has open and how slow it was lately; penalised ones come last. Pure but for the injected random.
  */
 export class NodePool {
   readonly #random: () => number;
   readonly #members = new Map<Address, Member>();
   readonly #byModel = new Map<string, Address[]>();
+  readonly #pace = new Pace();
 
   constructor(random: () => number) {
     this.#random = random;
@@ -47,6 +49,11 @@ export class NodePool {
   }
   openOn(node: Address): readonly string[] {
     return [...(this.#members.get(node)?.open ?? [])];
+  }
+
+  /** A job of this sort took `ms` for each token of its answer. */
+  measured(node: Address, job: DispatchJob, ms: number, now: number): void {
+    this.#pace.measured(node, sortOf(job), ms, now);
   }
 
   /** Passes a node over for a while that grows with repetition and heals with time. */
@@ -94,7 +101,10 @@ export class NodePool {
     }
     const [a, b] = found;
     if (!a) return undefined;
-    return (b && load(b) < load(a) ? b : a).view.node;
+    const sort = sortOf(job);
+    const wait = ({ view, open }: Member): number =>
+      ((open.size + 1) / Math.max(1, view.slots)) * this.#pace.factor(view.node, sort, now);
+    return (b && wait(b) < wait(a) ? b : a).view.node;
   }
 
   #list(model: string, node: Address): void {
@@ -115,4 +125,5 @@ const serves = (view: DispatchNode, job: DispatchJob): boolean =>
   view.models.get(job.model) === job.modelDigest &&
   (job.subcloud === undefined ? !view.isolated : view.subclouds.includes(job.subcloud));
 
-const load = (m: Member): number => m.open.size / Math.max(1, m.view.slots);
+/** What takes about as long for each token. */
+const sortOf = (job: DispatchJob): string => `${job.kind} ${job.model}`;

@@ -4,6 +4,7 @@ import type { Address, Heartbeat, Hello, NodeState, NodeStatus, Sha256 } from '.
 import type { DispatchNode } from './dispatch-types.ts';
 import { DEFAULT_ROTATION, inRotation, type RotationRule, servedModels, shortcomings, stateOf } from './rotation.ts';
 import type { NodeRow, Order, Store } from './store.ts';
+import { Memberships } from './subclouds.ts';
 
 /** The configuration that nodes are measured by. */
 export interface CurrentConfig {
@@ -25,6 +26,7 @@ interface Live {
   capacity: { slots: number; queue: number };
   supersedes: number[];
   duplicateUntil: number;
+  readonly memberships: Memberships;
 }
 
 const DUPLICATE_MS = 300_000;
@@ -95,6 +97,7 @@ export class Registry {
     if (live.connected) live.heartbeatAt = live.heardAt;
     this.#floor(live, heartbeat.config);
     const { document } = this.#config ?? {};
+    if (document) live.memberships.heard(heartbeat, document, live.heardAt);
     const qualifies =
       live.connected &&
       document !== undefined &&
@@ -122,15 +125,16 @@ export class Registry {
     const live = this.#live(node);
     const { document } = this.#config ?? {};
     const hb = live.heartbeat;
-    const subclouds = (document?.subclouds ?? []).filter((s) => hb?.subclouds.includes(s.id) && admits(s, live.row));
+    const { ids, isolated } =
+      hb && document ? live.memberships.of(live.row, hb, document) : { ids: [], isolated: false };
     return {
       node,
       offers: this.state(node) === 'active' && this.#upToDate(live),
       slots: live.capacity.slots,
       capacity: live.capacity.slots + live.capacity.queue,
       models: hb && document ? servedModels(hb, document) : new Map(),
-      subclouds: subclouds.map((s) => s.id),
-      isolated: subclouds.some((s) => s.isolate === true),
+      subclouds: ids,
+      isolated,
     };
   }
 
@@ -202,10 +206,5 @@ const fresh = (row: NodeRow): Live => ({
   capacity: { slots: 0, queue: 0 },
   supersedes: [],
   duplicateUntil: 0,
+  memberships: new Memberships(),
 });
-
-/** Closed subclouds list their nodes or owners; the others are joined by the node itself. */
-const admits = (subcloud: SnapshotDocument['subclouds'][number], row: NodeRow): boolean =>
-  subcloud.access !== 'closed' ||
-  subcloud.nodes?.includes(row.node) === true ||
-  subcloud.owners?.includes(row.owner.id) === true;
