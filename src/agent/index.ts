@@ -16,4 +16,3 @@
  */
 export { type AgentOptions, type RunningAgent, startAgent } from './agent.ts';
 export type { Journal, JournalRecord } from './journal.ts';
-export { parseSettings, type Settings } from './settings.ts';
