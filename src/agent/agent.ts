@@ -38,6 +38,7 @@ import { Jobs } from './jobs.ts';
 import { SqliteJournal } from './journal.ts';
 import { ModelManager } from './model-manager.ts';
 import { heartbeatOf, type NodeView, phaseOf, statusOf } from './node-view.ts';
+import { imageDigest } from './plan.ts';
 import { ExecutionRecord } from './record.ts';
 import { registerUntilAdmitted } from './registration.ts';
 import { Results } from './results.ts';
@@ -268,6 +269,8 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     install: { dispatcher: downloads },
     sourceRules: { allowInsecureHosts: network.allowInsecureHosts, mirrors: settings.sourceMirrors },
     engineArgs: settings.engineArgs,
+    images: settings.images,
+    version: settings.version,
     isolation: settings.isolation,
     probeTargets: () =>
       surroundings({
@@ -293,9 +296,9 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     leave: settings.subclouds.leave,
   });
   const runtimeVersion = (): string => {
-    const runtimes = config.accepted?.document.runtimes ?? [];
-    const digestOf = (image: string): string | undefined => image.split('@')[1];
-    const ours = runtimes.find((r) => digestOf(r.image) === digestOf(settings.images.runtime));
+    const runtimes = [config.accepted, config.applied].flatMap((c) => c?.document.runtimes ?? []);
+    const digest = imageDigest(settings.images.runtime);
+    const ours = runtimes.find((r) => digest !== undefined && imageDigest(r.image) === digest);
     return ours?.version ?? 'unknown';
   };
   const versions = () => ({ agent: settings.version, runtime: runtimeVersion() });
@@ -451,7 +454,8 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     if (!wired) return;
     status?.changed();
     const v = view();
-    const next = `${v.loaded} ${phaseOf(v)} ${v.config.applied?.digest} ${v.paused} ${v.drain}`;
+    const { applied, pending } = v.config;
+    const next = `${v.loaded} ${phaseOf(v)} ${applied?.digest} ${pending?.digest} ${v.capacity.queue} ${v.paused} ${v.drain}`;
     if (next === mark) return;
     mark = next;
     heartbeats.now();

@@ -1,15 +1,16 @@
-import type { AcceptedConfig, ModelEntry } from '../config/index.ts';
+import type { ModelEntry } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { type ModelStatus, type ModelStore, move, newModel } from '../models/index.ts';
 import { type Sha256, tierAtLeast } from '../protocol/index.ts';
-import { capacityOf, type EngineArgs, type EngineClient, type LauncherLink, mergeArgs } from '../runtime/index.ts';
+import { capacityOf, type EngineArgs, type EngineClient, type LauncherLink } from '../runtime/index.ts';
 import type { ConfigSync } from './config-sync.ts';
 import type { EngineWatch } from './engine-watch.ts';
 import { type Isolation, type IsolationMode, launcherTier, proveIsolation } from './isolation.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import { type InstallOptions, installModel } from './model-install.ts';
+import { type Obstacle, type Plan, planKey, planOf } from './plan.ts';
 import { testInference } from './test-inference.ts';
 
 export interface ModelManagerOptions {
@@ -23,6 +24,10 @@ export interface ModelManagerOptions {
   readonly install: Omit<InstallOptions, 'store' | 'policy' | 'onStep' | 'verified' | 'clock' | 'logger' | 'metrics'>;
   readonly sourceRules: Omit<InstallOptions['policy'], 'trustedSources'>;
   readonly engineArgs: Readonly<Record<string, string>>;
+  /** Of the pod, as it stands. */
+  readonly images: { readonly runtime: string };
+  /** Of this agent. */
+  readonly version: string;
   readonly isolation: IsolationMode;
   readonly probeTargets: () => Promise<string[]>;
   /** Resolves when no job runs: before an engine is stopped for another model. */
@@ -54,10 +59,7 @@ export interface ModelView {
   readonly note: string | undefined;
 }
 
-type Plan =
-  /** `stop` false: nothing is known yet, so an engine that an earlier agent left running goes on. */
-  | { readonly kind: 'none'; readonly why: string; readonly stop: boolean }
-  | { readonly kind: 'serve'; readonly key: string; readonly model: ModelEntry; readonly args: EngineArgs };
+type ServePlan = Extract<Plan, { kind: 'serve' }>;
 
 const QUARANTINE_CAP_MS = 300_000;
 const REPROVE_MS = 3_600_000;
@@ -164,20 +166,50 @@ export class ModelManager {
   }
 
   #plan(): Plan {
-    const accepted = this.#o.config.accepted;
-    if (!accepted) return { kind: 'none', why: 'no configuration is accepted yet', stop: false };
-    const ref = this.#o.assigned();
-    if (ref === undefined) return { kind: 'none', why: 'no model is assigned', stop: true };
-    const model = accepted.document.models.find((m) => m.ref === ref);
-    if (!model) return { kind: 'none', why: `${ref} is not approved by the configuration`, stop: true };
-    if (model.state !== 'active') return { kind: 'none', why: `${ref} is ${model.state}`, stop: true };
-    const args = { ...model.engine.args, ...this.#o.engineArgs };
-    const key = JSON.stringify([model.ref, model.digest, args, model.test]);
-    try {
-      return { kind: 'serve', key, model, args: mergeArgs(model.engine.args, this.#o.engineArgs) };
-    } catch (error) {
-      return { kind: 'none', why: errorText(error), stop: true };
+    const { config, watch, images, version, engineArgs } = this.#o;
+    return planOf({
+      accepted: config.accepted?.document ?? null,
+      effective: config.effective,
+      assigned: this.#o.assigned(),
+      running: this.#serving?.model.ref ?? watch.view.facts?.model ?? undefined,
+      images,
+      version,
+      engineArgs,
+    });
+  }
+
+  /**
+   * With the plan fulfilled all of the accepted snapshot is here and takes effect, unless this pod cannot carry it: then it
+   * stays pending, which is told once.
+   */
+  async #follow(plan: Plan): Promise<void> {
+    const { config } = this.#o;
+    const { accepted } = config;
+    const now = this.#plan();
+    if (!accepted || planKey(now) !== planKey(plan)) return;
+    const { obstacle } = now;
+    if (!obstacle) {
+      this.#told = '';
+      return await config.apply(accepted);
     }
+    this.#showWaiting(obstacle);
+    const told = `${accepted.digest} ${obstacle.why}`;
+    if (told === this.#told) return;
+    this.#told = told;
+    const { version, digest } = accepted;
+    this.#log.warn({ version, digest, reason: obstacle.reason, error: obstacle.why }, 'configuration stays pending');
+    this.#o.record('config.pending', { version, digest, reason: obstacle.reason });
+    this.#o.onError(obstacle.reason, obstacle.why);
+  }
+  #told = '';
+
+  /** The assigned model, which must not start, with the reason. */
+  #showWaiting({ reason }: Obstacle): void {
+    const ref = this.#o.assigned();
+    const model = this.#o.config.accepted?.document.models.find((m) => m.ref === ref);
+    if (!model || ref === this.#serving?.model.ref || this.#models.get(model.ref)?.note === reason) return;
+    this.#models.set(model.ref, { ref: model.ref, digest: model.digest, status: newModel, percent: 0, note: reason });
+    this.#o.onChange();
   }
 
   /** One plan until it fails, is replaced, or the agent ends. Never throws. */
@@ -191,11 +223,12 @@ export class ModelManager {
         this.#log.error({ error }, 'the engine could not be stopped');
         return await this.#o.clock.sleep(2_000, signal).catch(() => {});
       }
-      await this.#quarantine(plan.model, error, signal);
+      await this.#quarantine(plan, error, signal);
     }
   }
 
-  async #serveNothing({ why, stop }: Extract<Plan, { kind: 'none' }>, signal: AbortSignal): Promise<void> {
+  async #serveNothing(plan: Extract<Plan, { kind: 'none' }>, signal: AbortSignal): Promise<void> {
+    const { why, stop } = plan;
     if (this.#serving || this.#step === 'idle') this.#log.info({ reason: why }, 'no model to serve');
     this.#enter('idle');
     if (this.#serving) {
@@ -216,27 +249,26 @@ export class ModelManager {
       });
     while (!signal.aborted) {
       // nothing to install: what the snapshot says is in effect
-      const accepted = this.#o.config.accepted;
-      if (accepted) await this.#o.config.apply(accepted);
+      await this.#follow(plan);
       await this.#o.clock.sleep(5_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
     }
   }
 
-  async #serve(plan: Extract<Plan, { kind: 'serve' }>, signal: AbortSignal): Promise<void> {
+  async #serve(plan: ServePlan, signal: AbortSignal): Promise<void> {
     const { model, args } = plan;
-    const { clock, config } = this.#o;
+    const { clock } = this.#o;
     for (;;) {
       signal.throwIfAborted();
-      const path = await this.#install(model, signal);
+      const path = await this.#install(plan, signal);
       const engineStart = await this.#load(plan, path, signal);
       this.#enter('proving');
-      await this.#prove(signal);
+      await this.#prove(plan, signal);
       this.#enter('testing');
       this.#set(model, pending(this.#status(model), 'testing'));
-      const accepted = config.accepted as AcceptedConfig;
-      const ms = await testInference(model, this.#o.engine, accepted.document.jobs.timeouts, clock, signal);
+      const ms = await testInference(model, this.#o.engine, plan.document.jobs.timeouts, clock, signal);
       this.#o.metrics.testDuration.observe(ms / 1000);
       this.#log.info({ model: model.ref, ms }, 'test inference passed');
+      await this.#follow(plan);
       this.#serving = { model, args, engineStart };
       this.#activate(model);
       this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.#isolation.tier, ms });
@@ -246,13 +278,12 @@ export class ModelManager {
   }
 
   /** Active: follows the configuration, proves the isolation again at intervals; returns when the engine is another one. */
-  async #hold(plan: Extract<Plan, { kind: 'serve' }>, signal: AbortSignal): Promise<void> {
-    const { clock, config } = this.#o;
+  async #hold(plan: ServePlan, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#o;
     let provedAt = clock.monotonic();
     for (;;) {
       signal.throwIfAborted();
-      const accepted = config.accepted;
-      if (accepted && planKey(this.#plan()) === plan.key) await config.apply(accepted);
+      await this.#follow(plan);
       const { facts, terminating } = this.#o.watch.view;
       if (!terminating && facts && facts.startedAt !== this.#serving?.engineStart) {
         this.#log.warn({ model: plan.model.ref }, 'the engine is another one, it is tested again');
@@ -261,20 +292,20 @@ export class ModelManager {
         return;
       }
       if (clock.monotonic() - provedAt >= REPROVE_MS) {
-        await this.#prove(signal);
+        await this.#prove(plan, signal);
         provedAt = clock.monotonic();
       }
       if (clock.monotonic() - this.#reviewedAt >= REVIEW_MS) {
         this.#reviewedAt = clock.monotonic();
         this.#verified.clear();
-        await this.#install(plan.model, signal);
+        await this.#install(plan, signal);
         this.#activate(plan.model);
       }
       await clock.sleep(1_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
     }
   }
 
-  async #install(model: ModelEntry, signal: AbortSignal): Promise<string> {
+  async #install({ model, document }: ServePlan, signal: AbortSignal): Promise<string> {
     const { store, clock, logger, metrics, config } = this.#o;
     if (this.#step !== 'active') this.#enter('installing');
     let shown = -1;
@@ -287,7 +318,7 @@ export class ModelManager {
         logger,
         metrics,
         verified: this.#verified,
-        policy: { ...this.#o.sourceRules, trustedSources: config.accepted?.document.trustedSources ?? [] },
+        policy: { ...this.#o.sourceRules, trustedSources: document.trustedSources },
         onStep: (step, percent) => {
           const tens = percent - (percent % 10);
           if (tens === shown && this.#status(model).state === 'pending') return;
@@ -308,7 +339,7 @@ export class ModelManager {
   }
 
   /** Has the launcher run the model; resolves with the engine's start when it answers for it. */
-  async #load(plan: Extract<Plan, { kind: 'serve' }>, path: string, signal: AbortSignal): Promise<number> {
+  async #load(plan: ServePlan, path: string, signal: AbortSignal): Promise<number> {
     const { clock, watch, engine } = this.#o;
     const { model } = plan;
     if (this.#serving && this.#serving.model.digest !== model.digest) {
@@ -365,7 +396,7 @@ export class ModelManager {
 
   #unconfined = false;
 
-  #desire(plan: Extract<Plan, { kind: 'serve' }>, path: string, targets?: readonly string[]): Promise<number> {
+  #desire(plan: ServePlan, path: string, targets?: readonly string[]): Promise<number> {
     return this.#o.link.desire({
       action: 'run',
       model: { name: plan.model.ref, path },
@@ -378,7 +409,7 @@ export class ModelManager {
   }
   #lastProbe: { n: number; targets: readonly string[] } | null = null;
 
-  async #prove(signal: AbortSignal): Promise<void> {
+  async #prove({ document }: ServePlan, signal: AbortSignal): Promise<void> {
     const { clock, watch, isolation } = this.#o;
     const targets = await this.#o.probeTargets();
     const before = this.#isolation;
@@ -406,7 +437,7 @@ export class ModelManager {
       throw error;
     }
     const { tier } = this.#isolation;
-    const minTier = this.#o.config.accepted?.document.isolation.minTier ?? 'none';
+    const { minTier } = document.isolation;
     const why = 'why' in this.#isolation ? `: ${this.#isolation.why}` : '';
     if (!tierAtLeast(tier, minTier))
       throw new CodedError('isolation_unproved', `the network demands ${minTier}, this node proves ${tier}${why}`);
@@ -419,7 +450,7 @@ export class ModelManager {
     this.#o.onChange();
   }
 
-  async #quarantine(model: ModelEntry, error: unknown, signal: AbortSignal): Promise<void> {
+  async #quarantine({ model, obstacle }: ServePlan, error: unknown, signal: AbortSignal): Promise<void> {
     const { clock, config, metrics } = this.#o;
     const code = error instanceof CodedError ? error.code : 'failed';
     const reason = REASONS[code] ?? (/^[A-Z]\w+$/.test(code) ? code : 'InstallFailed');
@@ -444,7 +475,7 @@ export class ModelManager {
     );
     this.#o.record('model.quarantined', { model: model.ref, digest: model.digest, reason });
     this.#o.onError(reason, errorText(error));
-    config.failed(reason);
+    if (!obstacle) config.failed(reason);
     const version = config.accepted?.version;
     // a new snapshot is a reason to try at once; the plan's key may be the same
     const end = clock.monotonic() + ms;
@@ -478,7 +509,6 @@ export class ModelManager {
   }
 }
 
-const planKey = (plan: Plan): string => (plan.kind === 'serve' ? plan.key : `none ${plan.why}`);
 const pending = (status: ModelStatus, reason: 'downloading' | 'verifying' | 'loading' | 'testing'): ModelStatus => ({
   state: 'pending',
   reason,

@@ -102,6 +102,8 @@ const reasonNames = [
   'ImagePullError',
   'ImageNotAllowed',
   'NoRuntimeImage',
+  'ImageMismatch',
+  'VersionTooOld',
   'TemplateOutdated',
   'ContainerCrashLoopBackOff',
   'ContainerOOMKilled',

@@ -65,7 +65,8 @@ export class AgentRig {
     renameSync(`${this.paths.annotations}.new`, this.paths.annotations as string);
   }
 
-  async startAgent(): Promise<RunningAgent> {
+  /** `more` replaces settings, as another pod would have them. */
+  async startAgent(more: Record<string, unknown> = {}): Promise<RunningAgent> {
     const o = this.#options;
     const settings = parseSettings(
       {
@@ -81,6 +82,7 @@ export class AgentRig {
           gpu: { resourceName: 'nvidia.com/gpu', count: 1 },
           drain: { timeoutSeconds: 5, handoverSeconds: 2 },
           ...o.settings,
+          ...more,
         }),
       },
       '0.1.0',

@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { SignerKit, testModel } from '../../test/support/signer-kit.ts';
+import { intersect, parseSnapshotDocument, type SnapshotDocument } from '../config/index.ts';
+import { type PlanFacts, planOf } from './plan.ts';
+
+const kit = new SignerKit();
+const A = `sha256:${'a'.repeat(64)}`;
+const B = `sha256:${'c'.repeat(64)}`;
+const runtime = (digest: string, version = '0.32.0') => ({
+  engine: 'vllm',
+  version,
+  image: `registry.example/vllm@${digest}`,
+  accelerator: 'cpu',
+});
+const document = (over: Record<string, unknown>): SnapshotDocument => {
+  kit.version = 0;
+  return parseSnapshotDocument(kit.publish({ models: [testModel()], ...over }).bytes);
+};
+const old = document({});
+const withB = document({ runtimes: [runtime(B)], models: [testModel(), testModel('other')] });
+const facts = (over: Partial<PlanFacts>): PlanFacts => ({
+  accepted: withB,
+  effective: null,
+  assigned: 'tiny:v1',
+  running: undefined,
+  images: { runtime: `mirror.example/vllm@${A}` },
+  version: '0.1.0',
+  engineArgs: {},
+  ...over,
+});
+/** What is planned, in one line. */
+const told = (over: Partial<PlanFacts>): string => {
+  const plan = planOf(facts(over));
+  const what = plan.kind === 'serve' ? `serve ${plan.model.ref}` : `none${plan.stop ? ', stop' : ''}`;
+  return plan.obstacle ? `${what}: ${plan.obstacle.reason}` : what;
+};
+
+describe('what the engine shall do', () => {
+  const effective = intersect(old, withB);
+  const gone = intersect(old, document({ runtimes: [runtime(B)], models: [testModel('other')] }));
+  const tooNew = document({ agent: { ...old.agent, minVersion: '0.2.0' } });
+  const needsMore = document({
+    models: [testModel('tiny', { engine: { name: 'vllm', minVersion: '0.33.0', args: {} } })],
+  });
+  const cases: [string, Partial<PlanFacts>, string][] = [
+    ['nothing while no configuration is accepted', { accepted: null }, 'none'],
+    ['the assigned model when the images are there', { accepted: old }, 'serve tiny:v1'],
+    ['the same by the digest alone, whatever a mirror calls it', { images: { runtime: `x/y@${B}` } }, 'serve tiny:v1'],
+    ['the same outside containers', { images: { runtime: 'dev' } }, 'serve tiny:v1'],
+    ['nothing on a foreign image when nothing was applied', {}, 'none, stop: ImageMismatch'],
+    ['the applied model on the old image', { effective }, 'serve tiny:v1: ImageMismatch'],
+    [
+      'the model in the engine when the assigned one needs the new image',
+      { effective, assigned: 'other:v1', running: 'tiny:v1' },
+      'serve tiny:v1: ImageMismatch',
+    ],
+    [
+      'nothing when the new configuration took the model away',
+      { effective: gone, assigned: 'other:v1', running: 'tiny:v1' },
+      'none, stop: ImageMismatch',
+    ],
+    ['nothing when the listed image is too old for the model', { accepted: needsMore }, 'none, stop: ImageMismatch'],
+    ['nothing when the agent is too old, and the engine stays', { accepted: tooNew, effective }, 'none: VersionTooOld'],
+    [
+      'what runs while the assigned one is not known here yet',
+      { accepted: old, assigned: 'b:v1', running: 'tiny:v1' },
+      'serve tiny:v1',
+    ],
+    ['nothing when the assigned one is unknown and nothing runs', { accepted: old, assigned: 'b:v1' }, 'none, stop'],
+    ['nothing without an assignment', { accepted: old, assigned: undefined }, 'none, stop'],
+  ];
+  for (const [what, over, expected] of cases)
+    it(`is ${what}`, () => {
+      expect(told(over)).to.equal(expected);
+    });
+});
