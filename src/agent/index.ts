@@ -16,3 +16,4 @@
  */
 export { type AgentOptions, type RunningAgent, startAgent } from './agent.ts';
 export type { Journal, JournalRecord } from './journal.ts';
+export { parseSettings, type Settings } from './settings.ts';
