@@ -204,6 +204,16 @@ export const applyManifests = async (target: Target): Promise<void> => {
   }
 };
 
+/** A kept demo may run other images. The operator does not roll them yet (docs/operator.md), so its pod is replaced here. */
+const replaceOutdatedPod = async (target: Target, images: DemoImages): Promise<void> => {
+  const now = await target.kubectl([
+    ...['-n', NODE_NAMESPACE, 'get', 'pod', 'demo-0', '--ignore-not-found', '-o'],
+    'jsonpath={.spec.initContainers[0].image} {.spec.containers[0].image}',
+  ]);
+  if (now === '' || now === `${images.resultity.ref} ${images.runtime.ref}`) return;
+  await target.kubectl(['-n', NODE_NAMESPACE, 'delete', 'pod', 'demo-0', '--timeout=180s']);
+};
+
 const showAnswer = (kind: string, a: Answer, progress: Progress): void => {
   const rate = a.completionTokens / Math.max(0.001, (a.totalMs - (kind === 'streamed' ? a.firstTokenMs : 0)) / 1000);
   const first = kind === 'streamed' ? `first token ${Math.round(a.firstTokenMs)} ms, ` : '';
@@ -307,6 +317,7 @@ export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, 
   try {
     const installed = await install(target, runtime, progress);
     await applyManifests(target);
+    if (target.found) await replaceOutdatedPod(target, installed.images);
     progress.line('applied hack/demo/network.yaml and hack/demo/node.yaml');
     await waitForNode(target, NODE_NAMESPACE, 'demo-0', RUNTIMES[runtime].readyMs, progress);
     await installed.withApi((api) => askAndVerify(api, installed.dir, installed.model, installed.expect, progress));
