@@ -116,7 +116,13 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   const annotations = new PodAnnotations(paths.annotations);
   await annotations.refresh();
   await mkdir(paths.state, { recursive: true });
-  const record = new ExecutionRecord({ dir: join(paths.state, 'record'), clock, logger, http });
+  const record = new ExecutionRecord({
+    dir: join(paths.state, 'record'),
+    clock,
+    logger,
+    http,
+    onLost: (message) => onError('record_lost', message),
+  });
   await record.open();
   const journal = new SqliteJournal(join(paths.state, 'journal.db'), (key) =>
     logger.error({ job: key.jobId, attempt: key.attempt }, 'a record of the journal is damaged and was dropped'),

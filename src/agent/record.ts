@@ -11,6 +11,8 @@ export interface RecordOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly http: Pick<NetworkHttp, 'post'>;
+  /** Told once when the network holds lines that this record cannot continue. */
+  readonly onLost: (message: string) => void;
 }
 
 const CHUNK_BYTES = 900 << 10;
@@ -33,6 +35,7 @@ export class ExecutionRecord {
   #size = 0;
   #uploadedN = 0;
   #pending = 0;
+  #lost = false;
   #tail: Promise<void> = Promise.resolve();
   #wake = new AbortController();
 
@@ -96,30 +99,48 @@ export class ExecutionRecord {
     await this.#tail;
   }
 
-  /** Sends what the network does not hold yet, chunk by chunk. */
+  /**
+   * Sends what the network does not hold yet, chunk by chunk. A log_gap says how far the network has got: after our
+   * restart that may be further, or it lost its record; from there everything is sent once more. The same gap again means
+   * that the chain held there is not ours (our volume was lost, or lines were pruned before they were sent): without the
+   * hash of its last line nothing can ever join it, so uploads end until the agent starts again.
+   */
   async upload(signal?: AbortSignal): Promise<void> {
     await this.#tail;
     this.#newFile();
     this.#pending = 0;
+    let gapAt: number | undefined;
+    while (!this.#lost) {
+      try {
+        return await this.#sendRest(signal);
+      } catch (error) {
+        if (!(error instanceof NetworkError && error.code === 'log_gap' && error.lastN !== undefined)) throw error;
+        if (gapAt === error.lastN) this.#giveUp(error.lastN);
+        gapAt = error.lastN;
+        this.#uploadedN = error.lastN;
+      }
+    }
+  }
+
+  async #sendRest(signal?: AbortSignal): Promise<void> {
     for (const name of await this.#files()) {
       const all = (await readFile(join(this.#o.dir, name), 'utf8')).split('\n');
       all.pop();
-      let lines = all.filter((line) => (JSON.parse(line) as { n: number }).n > this.#uploadedN);
+      const lines = all.filter((line) => (JSON.parse(line) as { n: number }).n > this.#uploadedN);
       if (lines.length === 0) continue;
-      const send = async (): Promise<void> => {
-        const answer = (await this.#o.http.post('/v1/logs', `${lines.join('\n')}\n`, signal)) as { lastN?: number };
-        this.#uploadedN = Math.max(this.#uploadedN, Number(answer.lastN ?? 0));
-      };
-      try {
-        await send();
-      } catch (error) {
-        // the network says how far it has got: after our restart that may be further, or it lost its record
-        if (!(error instanceof NetworkError && error.code === 'log_gap' && error.lastN !== undefined)) throw error;
-        this.#uploadedN = error.lastN;
-        lines = lines.filter((line) => (JSON.parse(line) as { n: number }).n > this.#uploadedN);
-        if (lines.length > 0) await send();
-      }
+      const answer = (await this.#o.http.post('/v1/logs', `${lines.join('\n')}\n`, signal)) as { lastN?: number };
+      const lastN = Number(answer.lastN ?? 0);
+      // lines that are held are skipped unread, so more of them than were ever written here are not ours
+      if (lastN > this.#n) return this.#giveUp(lastN);
+      this.#uploadedN = Math.max(this.#uploadedN, lastN);
     }
+  }
+
+  #giveUp(lastN: number): void {
+    this.#lost = true;
+    const message = `the network holds ${lastN} lines that do not continue in this record; it is kept here and no longer sent`;
+    this.#o.logger.warn({ reason: 'record_lost', error: message }, 'the execution record is not uploaded any more');
+    this.#o.onLost(message);
   }
 
   #newFile(): void {
