@@ -20,7 +20,12 @@ const zTokens = z.object({
 });
 
 /** Admission rules from the files that the command line names; tokens are kept by their hash. */
-export const readAdmission = (policy: AdmissionPolicy, enrolment?: string, allowList?: string): AdmissionRules => {
+export const readAdmission = (
+  policy: AdmissionPolicy,
+  enrolment?: string,
+  allowList?: string,
+  hold = false,
+): AdmissionRules => {
   const tokens = new Map(
     (enrolment === undefined ? [] : zTokens.parse(JSON.parse(readFileSync(enrolment, 'utf8'))).tokens).map((t) => [
       t.sha256 ?? hashOf(t.token ?? ''),
@@ -31,7 +36,7 @@ export const readAdmission = (policy: AdmissionPolicy, enrolment?: string, allow
     .split('\n')
     .map((line) => line.replace(/#.*$/, '').trim().toLowerCase())
     .filter((line) => line !== '');
-  return { policy, token: (text) => tokens.get(hashOf(text)), allowed: new Set(allowed) };
+  return { policy, hold, token: (text) => tokens.get(hashOf(text)), allowed: new Set(allowed) };
 };
 
 const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex');

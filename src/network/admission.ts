@@ -12,6 +12,8 @@ export interface EnrolmentToken {
 /** What the network's operator decided about who may join. */
 export interface AdmissionRules {
   readonly policy: AdmissionPolicy;
+  /** A new node is `pending` until the network's operator approves it. */
+  readonly hold?: boolean;
   /** Looks a token up by its text. */
   token(text: string): EnrolmentToken | undefined;
   /** Nodes, wallets and emails of the allow-list, lower case. */
@@ -64,7 +66,7 @@ export const decideRegistration = (rules: AdmissionRules, c: RegistrationCase): 
     node,
     owner,
     proved,
-    admission: existing?.admission ?? 'admitted',
+    admission: existing?.admission ?? (rules.hold === true ? 'pending' : 'admitted'),
     order: existing?.order ?? 'none',
     everActive: existing?.everActive ?? false,
     incarnation: existing?.incarnation ?? 0,

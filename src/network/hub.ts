@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import {
@@ -201,19 +200,16 @@ export class Hub implements SessionHost, NodeLink {
   }
   /** An order of the network's operator: kept, and told at once when the node is there. */
   control(node: Address, control: Control): boolean {
-    const { registry, log } = this.#ports;
-    log.info({ node, action: control.action, reason: control.reason }, 'node ordered');
+    const { registry } = this.#ports;
     if (control.action === 'pause') registry.order(node, 'paused');
     if (control.action === 'drain') registry.order(node, 'draining');
     if (control.action === 'resume') registry.order(node, 'none');
     this.refresh(node, true);
     return this.send(node, 'control', JSON.stringify(control));
   }
-  revoke(node: Address): void {
-    const row = this.#ports.registry.row(node);
-    if (!row) return;
-    this.#ports.registry.save({ ...row, admission: 'revoked' });
-    this.#byNode.get(node)?.close(CLOSE.forbidden, 'revoked');
+  /** Closes the socket of a node that may not have one any more. */
+  dismiss(node: Address, reason: string): void {
+    this.#byNode.get(node)?.close(CLOSE.forbidden, reason);
   }
 
   /** Says bye and closes all: nodes come back after the restart. */
@@ -285,11 +281,3 @@ export class Hub implements SessionHost, NodeLink {
     ]);
   }
 }
-
-/** An order to a node over the admin call. */
-export const zOrder = z.object({
-  action: z.enum(['ping', 'pause', 'resume', 'drain', 'shutdown']),
-  reason: z.string().max(256).default('ordered by the network’s operator'),
-  graceMs: z.number().int().min(0).optional(),
-  retryAfterMs: z.number().int().min(0).optional(),
-});

@@ -5,8 +5,8 @@
  *   pure cores  dispatcher (node-pool, pace, job-queue), subclouds, verdict, tokens, rotation, admission
  *   state       store (sqlite-store), registry (nodes), publications (roots, snapshots, ticketing), ledger
  *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
- *   edges       call-gate, node-api, openai-api, admin-api, model-files, sockets, http; service wires them
- *   commands/   init, model, publish, serve, ledger, verify-ledger (ledger-check, ledger-file)
+ *   edges       call-gate, node-api, openai-api, admin-api, node-orders, model-files, sockets, http; service wires them
+ *   commands/   init, model, publish, serve, node, ledger, verify-ledger (ledger-check, ledger-file)
  *
  * Invariants: a result and its receipt are durable before the receipt is sent, and one job has at most one `accepted`;
  * what is published would be accepted by a fresh node, and versions only rise; one live session a node, the highest

@@ -17,6 +17,7 @@ import { Ledger } from './ledger.ts';
 import { networkMetrics } from './metrics.ts';
 import { modelFiles } from './model-files.ts';
 import { nodeApi } from './node-api.ts';
+import { nodeOrders } from './node-orders.ts';
 import { openAiApi } from './openai-api.ts';
 import { Publications } from './publications.ts';
 import type { Random } from './random.ts';
@@ -103,15 +104,13 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   adminApi(app, {
     clock,
     publications,
-    registry,
-    hub,
-    keys: options.keys,
     log,
     published: () => {
       configure();
       hub.announce();
     },
   });
+  nodeOrders(app, { registry, hub, keys: options.keys, log });
   if (options.models !== undefined) modelFiles(app, options.models);
   const server = app.server as unknown as Server;
   acceptSockets(server, hub, limits, log);

@@ -1,10 +1,11 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { zSha256 } from '../../protocol/index.ts';
 import { initNetwork } from './init.ts';
 import { type Io, readPassword } from './io.ts';
 import { SCRYPT_N } from './keystore.ts';
 import { exportLedger } from './ledger-export.ts';
 import { describeModel } from './model.ts';
+import { NODE_ACTIONS, type NodeOptions, nodeOrder } from './node.ts';
 import { publish } from './publish.ts';
 import { type ServeOptions, serve } from './serve.ts';
 import { verifyLedger } from './verify-ledger.ts';
@@ -12,8 +13,8 @@ import { verifyLedger } from './verify-ledger.ts';
 /**
  * commands: the program `resultity-network` (docs/network-service.md).
  *
- * Reading order: init (keystore, certificates, manifests), model, publish, serve, ledger-export; io is what they touch of
- * the process. Each is a function of its options; this file alone knows the command line.
+ * Reading order: init (keystore, certificates, manifests), model, publish, serve, node, ledger-export, verify-ledger;
+ * admin-client is a running service, io what they touch of the process. Each is a function of its options; this file alone knows the command line.
  */
 export const buildProgram = (io: Io, version: string): Command => {
   const program = new Command('resultity-network')
@@ -92,12 +93,29 @@ export const buildProgram = (io: Io, version: string): Command => {
     )
     .option('--enrolment <file>', 'JSON {"tokens":[{"sha256"|"token","email"?}]}')
     .option('--allow-list <file>', 'nodes, wallets and emails that may register, one a line')
+    .option('--hold', 'a new node is pending until `node approve`', false)
     .option('--limits <file>', 'JSON with limits other than the defaults')
     .option('--metrics-port <port>', 'port of /metrics, /healthz, /readyz', whole)
     .addOption(
       new Option('--log-level <level>').choices(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     )
     .action((options: ServeOptions) => serve(options, io));
+
+  program
+    .command('node')
+    .description('look at nodes of a running service, or give one an order')
+    .addArgument(new Argument('<action>', 'what to do').choices(NODE_ACTIONS))
+    .argument('[node]', 'the node, 0x…; `list` needs none')
+    .requiredOption('--to <url>', 'the service')
+    .option('--ca <file>', 'CA certificate of the service')
+    .requiredOption('--token-file <file>', 'file whose first line is an API key with admin')
+    .option('--state <state>', 'list: only nodes in this state')
+    .option('--reason <text>', 'why, told to the node')
+    .option('--grace-ms <n>', 'drain, shutdown: time for what runs', whole)
+    .option('--retry-after-ms <n>', 'drain, shutdown: when to come back', whole)
+    .option('--incarnation <n>', 'incarnation: what it is set back to', whole, 0)
+    .option('--json', 'print JSON', false)
+    .action((action: string, node: string | undefined, options: NodeOptions) => nodeOrder(action, node, options, io));
 
   program
     .command('ledger')

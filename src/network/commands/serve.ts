@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly admission: AdmissionPolicy;
   readonly enrolment?: string | undefined;
   readonly allowList?: string | undefined;
+  /** New nodes wait for `node approve`. */
+  readonly hold: boolean;
   readonly limits?: string | undefined;
   readonly metricsPort?: number | undefined;
   readonly logLevel: LogLevel;
@@ -53,7 +55,7 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
     authorities: options.authority,
     models: options.models,
     keys: ApiKeys.read(options.apiKeys),
-    admission: readAdmission(options.admission, options.enrolment, options.allowList),
+    admission: readAdmission(options.admission, options.enrolment, options.allowList, options.hold),
     limits: { ...DEFAULT_LIMITS, ...readLimits(options.limits) },
     clock: systemClock,
     random: systemRandom,
