@@ -18,7 +18,9 @@ export interface EngineModel {
 }
 
 export interface EngineClientOptions {
-  readonly socketPath: string;
+  readonly socketPath?: string;
+  /** An engine over TCP, for people who try models; nodes use the socket. Only its origin counts. */
+  readonly url?: string;
   /** Upper bound of sockets; the agent never has more jobs than slots + queue. Default 128. */
   readonly connections?: number;
 }
@@ -46,11 +48,13 @@ const ADMIN_BODY_MAX = 4 << 20;
  */
 export class EngineClient {
   private readonly dispatcher: Dispatcher;
+  private readonly origin: string;
 
   constructor(options: EngineClientOptions) {
+    this.origin = options.url === undefined ? ORIGIN : new URL(options.url).origin;
     // vLLM's server closes idle connections after 5 s; ours go first, so that no request meets a closing socket.
     this.dispatcher = new Agent({
-      connect: { socketPath: options.socketPath, timeout: 5000 },
+      connect: { ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }), timeout: 5000 },
       connections: options.connections ?? 128,
       pipelining: 1,
       keepAliveTimeout: 3000,
@@ -62,7 +66,7 @@ export class EngineClient {
   private async get(path: string, signal?: AbortSignal): Promise<{ status: number; text: string }> {
     const timeout = AbortSignal.timeout(ADMIN_TIMEOUT_MS);
     const answer = await this.dispatcher.request({
-      origin: ORIGIN,
+      origin: this.origin,
       path,
       method: 'GET',
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
@@ -119,7 +123,7 @@ export class EngineClient {
    * clocks, closes the socket, which is how vLLM is told to stop.
    */
   run(kind: Kind, request: string | object, options: RunOptions): Promise<RunResult> {
-    return runOnce(this.dispatcher, ORIGIN, pathOf(kind), request, options);
+    return runOnce(this.dispatcher, this.origin, pathOf(kind), request, options);
   }
 
   /** Closes every connection at once, running requests included. */

@@ -1,9 +1,18 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
 import { QUESTION } from '../../hack/demo/snapshot.ts';
 import { exec, repoRoot } from '../../hack/lib/index.ts';
 import { ENGINE_MS, e2e, eventually, NS } from './setup.ts';
+
+/** How many identities the network knows, by its own metrics. */
+const registeredNodes = async (): Promise<number> => {
+  const path = `/api/v1/namespaces/${SYSTEM_NAMESPACE}/pods/resultity-network-0:9444/proxy/metrics`;
+  const text = await e2e().target.kubectl(['get', '--raw', path]);
+  const counts = [...text.matchAll(/^resultity_network_nodes\{[^}]*\} (\d+)$/gm)].map((m) => Number(m[1]));
+  return counts.reduce((sum, n) => sum + n, 0);
+};
 
 describe('from apply to a verified answer', () => {
   it('shows the node Active, Ready and Serving with model, GPU and digest', async () => {
@@ -73,6 +82,7 @@ describe('from apply to a verified answer', () => {
   it('survives the deletion of its pod: same node_id, no new registration, serving again', async () => {
     const { k, get, installed } = e2e();
     const before = await get('rnode', 'demo-0');
+    const registered = await registeredNodes();
     const secrets = (await k('get', 'secret', '-o', 'name')).trim();
     await k('delete', 'pod', 'demo-0', '--timeout=120s');
     const after = await eventually(
@@ -86,6 +96,7 @@ describe('from apply to a verified answer', () => {
       () => k('get', 'rnode,pod', '-o', 'wide'),
     );
     expect(after.status.nodeId).to.equal(before.status.nodeId);
+    expect(await registeredNodes()).to.equal(registered);
     expect((await k('get', 'secret', '-o', 'name')).trim()).to.equal(secrets);
     await installed.withApi(async (api) => {
       const answer = await api.ask({ model: installed.model, ...QUESTION }, false);
