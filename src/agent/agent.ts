@@ -31,7 +31,7 @@ import { Heartbeats } from './heartbeat.ts';
 import { NetworkHttp, networkDispatcher } from './http.ts';
 import { loadBind, loadCa, loadEnrolment, loadSigner } from './identity.ts';
 import { handleInbound, type InboundTargets, obeyWelcome } from './inbound.ts';
-import { launcherTier, surroundings } from './isolation.ts';
+import { launcherTier, Surroundings } from './isolation.ts';
 import type { JobChannel } from './job-channel.ts';
 import { agentMetrics } from './job-metrics.ts';
 import { Jobs } from './jobs.ts';
@@ -265,6 +265,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   });
   const drainMs = settings.drain.timeoutSeconds * 1000;
 
+  const around = new Surroundings();
   const manager: ModelManager = new ModelManager({
     config,
     assigned: () => annotations.orders.assignedModel,
@@ -279,10 +280,12 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     version: settings.version,
     isolation: settings.isolation,
     probeTargets: () =>
-      surroundings({
+      around.targets({
         apiServer: settings.apiServer,
         endpoint: network.endpoint,
-        agent: settings.pod.ip === '' ? '' : `${settings.pod.ip}:${settings.port}`,
+        proxy: network.proxy,
+        podIp: settings.pod.ip,
+        agentPort: observed.port,
       }),
     idle: () => jobs.idle(),
     clock,

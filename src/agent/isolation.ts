@@ -24,25 +24,53 @@ export const launcherTier = (mode: IsolationMode, sandboxUnavailable: boolean): 
   }
 };
 
-/** Addresses of what surrounds the pod, for the probe: names are resolved here, as the runtime has no DNS. */
-export const surroundings = async (at: {
-  readonly apiServer: string | undefined;
-  readonly endpoint: string;
-  readonly agent: string;
-}): Promise<string[]> => {
-  const url = new URL(at.endpoint);
-  const port = url.port || (url.protocol === 'http:' ? '80' : '443');
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const address = await lookup(host).then(
-    (found) => (found.family === 6 ? `[${found.address}]` : found.address),
-    () => undefined,
-  );
-  return probeTargets({
-    ...(at.apiServer === undefined ? {} : { apiServer: at.apiServer }),
-    ...(address === undefined ? {} : { network: `${address}:${port}` }),
-    ...(at.agent === '' ? {} : { agent: at.agent }),
-  });
-};
+/** A documentation address (RFC 5737): stands for a host whose name never resolved, so that its port is tried anyway. */
+const UNRESOLVED = '192.0.2.2';
+
+const resolveName = (host: string): Promise<string> =>
+  lookup(host).then((found) => (found.family === 6 ? `[${found.address}]` : found.address));
+
+/**
+ * Every way out that the probe tries: the API server, the network, the proxy, the agent by pod address and by loopback, and
+ * what src/runtime adds (a public address, the metadata service, DNS by UDP and TCP, and what is no TCP). The runtime has no
+ * DNS, so names are resolved here; while they do not resolve, the last address known counts.
+ */
+export class Surroundings {
+  readonly #known = new Map<string, string>();
+  readonly #resolve: (host: string) => Promise<string>;
+
+  constructor(resolve: (host: string) => Promise<string> = resolveName) {
+    this.#resolve = resolve;
+  }
+
+  async targets(at: {
+    readonly apiServer: string | undefined;
+    readonly endpoint: string;
+    readonly proxy: string | undefined;
+    readonly podIp: string;
+    readonly agentPort: number;
+  }): Promise<string[]> {
+    const podIp = at.podIp.includes(':') ? `[${at.podIp}]` : at.podIp;
+    const loopback = `127.0.0.1:${at.agentPort}`;
+    return [
+      ...probeTargets({
+        ...(at.apiServer === undefined ? {} : { apiServer: at.apiServer }),
+        network: await this.#addressOf(at.endpoint),
+        agent: podIp === '' ? loopback : `${podIp}:${at.agentPort}`,
+      }),
+      ...(podIp === '' ? [] : [`tcp:${loopback}`]),
+      ...(at.proxy === undefined ? [] : [`tcp:${await this.#addressOf(at.proxy)}`]),
+    ];
+  }
+
+  async #addressOf(text: string): Promise<string> {
+    const url = new URL(text);
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const address = await this.#resolve(host).catch(() => this.#known.get(host) ?? UNRESOLVED);
+    this.#known.set(host, address);
+    return `${address}:${url.port || (url.protocol === 'http:' ? '80' : '443')}`;
+  }
+}
 
 export interface ProbePort {
   /** Asks the launcher for one probe; resolves with its number. */
