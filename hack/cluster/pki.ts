@@ -1,4 +1,4 @@
-import './reflect.ts';
+import '../../src/lib/reflect-metadata.ts';
 import { webcrypto } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,20 +1,20 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { zSha256 } from '../../protocol/index.ts';
 import { initNetwork } from './init.ts';
 import { type Io, readPassword } from './io.ts';
 import { SCRYPT_N } from './keystore.ts';
 import { exportLedger } from './ledger-export.ts';
 import { describeModel } from './model.ts';
 import { NODE_ACTIONS, type NodeOptions, nodeOrder } from './node.ts';
-import { publish } from './publish.ts';
+import { addPublishing } from './publishing.ts';
 import { type ServeOptions, serve } from './serve.ts';
 import { verifyLedger } from './verify-ledger.ts';
 
 /**
  * commands: the program `resultity-network` (docs/network-service.md).
  *
- * Reading order: init (keystore, certificates, manifests), model, publish, serve, node, ledger-export, verify-ledger;
- * admin-client is a running service, io what they touch of the process. Each is a function of its options; this file alone knows the command line.
+ * Reading order: init (keystore, certificates, manifests), model, publishing (root, publish with dry-run, impact and
+ * try-models, ticket, diff, history; folder and remote are where they read), serve, node, ledger-export, verify-ledger;
+ * admin-client is a running service, io what they touch of the process. Each is a function of its options; this file and publishing alone know the command line.
  */
 export const buildProgram = (io: Io, version: string): Command => {
   const program = new Command('resultity-network')
@@ -59,21 +59,7 @@ export const buildProgram = (io: Io, version: string): Command => {
       io.out(JSON.stringify(await describeModel(folder, options.name, options.version), null, 2));
     });
 
-  program
-    .command('publish')
-    .description('make, sign and upload the next configuration')
-    .requiredOption('--dir <dir>', 'the network’s folder')
-    .option('--snapshot <file>', 'draft of the snapshot, YAML or JSON; without it, what waits is signed and sent')
-    .option('--sign-with <keystore...>', 'key files to sign with; all of keys/config-*.json when left out', collect, [])
-    .option('--to <url>', 'the service to upload to')
-    .option('--ca <file>', 'CA certificate of the service')
-    .option('--days <n>', 'days for which the snapshot is valid', whole, 90)
-    .option('--rollback-of <digest>', 'digest whose content comes back, for people to read', digest)
-    .option('--password-file <file>', 'first line is the password of the key files; asked for when left out')
-    .option('--dry-run', 'write and send nothing', false)
-    .action(async ({ passwordFile, ...options }) => {
-      await publish(options, () => readPassword(passwordFile, 'the config keys'), io);
-    });
+  addPublishing(program, io);
 
   program
     .command('serve')
@@ -142,9 +128,5 @@ const list = (text: string, before: readonly string[]): string[] => [
   ...text.split(',').filter((t) => t !== ''),
 ];
 const collect = (text: string, before: readonly string[]): string[] => [...before, text];
-const digest = (text: string): string => {
-  if (!zSha256.safeParse(text).success) throw new InvalidArgumentError('write sha256: and 64 hex digits');
-  return text;
-};
 
 export type { Io } from './io.ts';

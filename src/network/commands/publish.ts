@@ -1,31 +1,35 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Agent, request } from 'undici';
 import { parse } from 'yaml';
 import {
   compareVersions,
   domainOfRoot,
   makeSnapshot,
-  openRoot,
-  readConfigAnswer,
+  parseSnapshotDocument,
   type SignatureEntry,
   signersOf,
   signSnapshot,
-  stepRoot,
   type TrustedRoot,
 } from '../../config/index.ts';
 import { CodedError } from '../../lib/errors.ts';
 import { writeDurably } from '../../lib/fs.ts';
 import type { Secret } from '../../lib/secret.ts';
 import { parseStrictJson, type Sha256 } from '../../protocol/index.ts';
-import { type Publication, zPublication } from '../publications.ts';
+import type { Publication } from '../publications.ts';
+import { showPlan } from './dry-run.ts';
+import { findPublication, historyName, keyFiles, newestRoot, readPublication } from './folder.ts';
 import type { Io } from './io.ts';
 import { openKey } from './keystore.ts';
+import { Remote } from './remote.ts';
+import { published } from './service-view.ts';
+import { tryModels } from './try-models.ts';
 
 export interface PublishOptions {
   readonly dir: string;
-  /** The draft, YAML or JSON. Without it, the publication that waits for signatures is signed and sent. */
+  /** The draft, YAML or JSON. Without it and `rollbackTo`, the publication that waits for signatures is signed and sent. */
   readonly snapshot?: string | undefined;
+  /** The version whose content comes back: VERSION or EPOCH,VERSION. */
+  readonly rollbackTo?: string | undefined;
   /** Key files; all of keys/config-*.json when none is named. */
   readonly signWith: readonly string[];
   readonly to?: string | undefined;
@@ -33,83 +37,115 @@ export interface PublishOptions {
   readonly days: number;
   readonly rollbackOf?: Sha256 | undefined;
   readonly dryRun: boolean;
+  /** Nodes whose change the dry run shows. */
+  readonly nodes: readonly string[];
+  /** Engines against which each active model's test runs first. */
+  readonly try: readonly string[];
 }
 
 const DAY = 86_400_000;
 
 /**
  * Makes, signs and uploads a configuration. Signers may follow one another: each run adds signatures to
- * publication/next.json, and what has enough is kept as publication/current.json and uploaded.
+ * publication/next.json, and what has enough is kept as publication/current.json and in publication/history, and uploaded.
  */
 export const publish = async (options: PublishOptions, password: () => Promise<Secret>, io: Io): Promise<void> => {
-  const root = await newestRoot(options.dir);
+  const { dir } = options;
+  const root = await newestRoot(dir);
   const domain = domainOfRoot(root.document);
-  const remote = options.to === undefined ? undefined : new Remote(options.to, await caOf(options));
+  const remote = options.to === undefined ? undefined : await Remote.open(options.to, options.ca);
   try {
-    const draft =
-      options.snapshot === undefined
-        ? await waiting(options.dir)
-        : await make(options, root, await lastVersion(options.dir, root, remote), io);
+    const draft = await draftOf(options, root, remote, io);
+    const document = parseSnapshotDocument(Buffer.from(draft.document));
+    if (options.try.length > 0) await tryModels(document, options.try, io);
     const { config } = root.document.roles;
     const entries = [...(draft.snapshotSignatures as SignatureEntry[])];
     const has = (): readonly string[] =>
       signersOf({ snapshot: draft.snapshot, domain, entries }).filter((a) => config.keys.includes(a as `0x${string}`));
-    for (const path of await keyFiles(options)) {
+    const { version, epoch, digest, size } = draft.snapshot;
+    const place = `configuration v${version} (epoch ${epoch}) ${digest}, ${size} bytes`;
+    if (options.dryRun) {
+      io.out(`${place}, ${has().length} of ${config.threshold} signatures`);
+      await showPlan(draft, await readPublication(dir, 'current'), remote, options.nodes, io);
+      return io.out('dry run: nothing was signed, written or sent');
+    }
+    for (const path of await keyFiles(dir, 'config', options.signWith)) {
       if (has().length >= config.threshold) break;
       const signer = await openKey(path, password);
-      if (!config.keys.includes(signer.address))
+      if (!config.keys.includes(signer.address)) {
+        // keys of earlier roots may lie about; one that was named is a mistake
+        if (options.signWith.length === 0) continue;
         throw new CodedError('wrong_key', `${path} is no config key of root v${root.version}`);
+      }
       if (!has().includes(signer.address)) entries.push(signSnapshot(domain, draft.snapshot, signer));
     }
     const publication: Publication = { ...draft, snapshotSignatures: entries };
-    const { version, epoch, digest, size } = draft.snapshot;
-    io.out(
-      `configuration v${version} (epoch ${epoch}) ${digest}, ${size} bytes, ${has().length} of ${config.threshold} signatures`,
-    );
-    if (options.dryRun) return io.out('dry run: nothing was written or sent');
-    const complete = has().length >= config.threshold;
-    const path = join(options.dir, 'publication', complete ? 'current.json' : 'next.json');
-    await mkdir(join(options.dir, 'publication'), { recursive: true });
-    await writeDurably(path, JSON.stringify(publication));
-    if (!complete)
+    io.out(`${place}, ${has().length} of ${config.threshold} signatures`);
+    const path = await keep(dir, publication, has().length >= config.threshold);
+    if (path.endsWith('next.json'))
       return io.out(`kept in ${path}: the next signer runs publish --dir … --sign-with KEYSTORE without --snapshot`);
-    // what waited is complete now
-    await rm(join(options.dir, 'publication', 'next.json'), { force: true });
     if (!remote) return io.out(`kept in ${path}: send it with publish --dir … --to https://…`);
-    await remote.upload(publication);
+    await remote.need('POST', '/v1/admin/publications', JSON.stringify(publication));
     io.out(`published at ${options.to}`);
   } finally {
     await remote?.close();
   }
 };
 
+const draftOf = async (
+  options: PublishOptions,
+  root: TrustedRoot,
+  remote: Remote | undefined,
+  io: Io,
+): Promise<Publication> => {
+  const { dir } = options;
+  if (options.snapshot !== undefined) {
+    const content = parse(await readFile(options.snapshot, 'utf8')) as Record<string, unknown>;
+    return make(content, options.rollbackOf ?? null, options, root, await lastVersion(dir, root, remote), io);
+  }
+  if (options.rollbackTo === undefined) return waiting(dir);
+  const old = await findPublication(dir, options.rollbackTo);
+  if (!old) throw new CodedError('bad_usage', `--to-version "${options.rollbackTo}": write VERSION or EPOCH,VERSION`);
+  const { version: _v, epoch: _e, ...content } = parseStrictJson(old.document) as Record<string, unknown>;
+  return make(content, old.snapshot.digest, options, root, await lastVersion(dir, root, remote), io);
+};
+
 /** Fills what the draft leaves open, and refuses what any node would refuse. */
-const make = async (options: PublishOptions, root: TrustedRoot, last: number, io: Io): Promise<Publication> => {
-  const text = await readFile(options.snapshot as string, 'utf8');
+const make = (
+  content: Record<string, unknown>,
+  rollbackOf: Sha256 | null,
+  { days }: PublishOptions,
+  root: TrustedRoot,
+  last: number,
+  io: Io,
+): Publication => {
   const { network, environment, epoch } = root.document;
-  const document: Record<string, unknown> = {
-    schema: 1,
-    network,
-    environment,
-    epoch,
-    version: last + 1,
-    ...(parse(text) as Record<string, unknown>),
-  };
   const now = io.now();
-  const made = makeSnapshot(document, {
-    issuedAt: now,
-    expiresAt: now + options.days * DAY,
-    rootVersion: root.version,
-    rollbackOf: options.rollbackOf ?? null,
-  });
+  const made = makeSnapshot(
+    { schema: 1, network, environment, epoch, version: last + 1, ...content },
+    { issuedAt: now, expiresAt: now + days * DAY, rootVersion: root.version, rollbackOf },
+  );
   const [failed] = made.failedModels;
   if (failed) throw new CodedError('bad_model', `model ${failed.ref}: ${failed.reason}`);
   return { snapshot: made.snapshot, snapshotSignatures: [], document: Buffer.from(made.bytes).toString() };
 };
 
+/** @returns the file, `next.json` while signatures are missing */
+const keep = async (dir: string, publication: Publication, complete: boolean): Promise<string> => {
+  const folder = join(dir, 'publication');
+  await mkdir(join(folder, 'history'), { recursive: true });
+  const text = JSON.stringify(publication);
+  const path = join(folder, complete ? 'current.json' : 'next.json');
+  if (complete) await writeDurably(join(folder, `${historyName(publication.snapshot)}.json`), text);
+  await writeDurably(path, text);
+  // what waited is complete now
+  if (complete) await rm(join(folder, 'next.json'), { force: true });
+  return path;
+};
+
 /** The highest version of this epoch that was published, here or there. */
 const lastVersion = async (dir: string, root: TrustedRoot, remote: Remote | undefined): Promise<number> => {
-  const known = [await readPublication(join(dir, 'publication/current.json')), await remote?.current()]
+  const known = [(await readPublication(dir, 'current'))?.snapshot, remote && (await published(remote))]
     .map((p) => p && { epoch: p.epoch, version: p.version })
     .filter((p) => p !== undefined)
     .sort(compareVersions)
@@ -117,86 +153,8 @@ const lastVersion = async (dir: string, root: TrustedRoot, remote: Remote | unde
   return known && known.epoch === root.document.epoch ? known.version : 0;
 };
 
-const readPublication = async (path: string): Promise<Publication['snapshot'] | undefined> => {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : zPublication.parse(parseStrictJson(text)).snapshot;
-};
-
 const waiting = async (dir: string): Promise<Publication> => {
-  for (const name of ['next.json', 'current.json']) {
-    const text = await readFile(join(dir, 'publication', name), 'utf8').catch(() => undefined);
-    if (text !== undefined) return zPublication.parse(parseStrictJson(text));
-  }
-  throw new CodedError('bad_usage', `nothing waits in ${dir}/publication: give --snapshot FILE`);
-};
-
-const newestRoot = async (dir: string): Promise<TrustedRoot> => {
-  const read = (n: number): Promise<string | undefined> =>
-    readFile(join(dir, 'roots', `${n}.json`), 'utf8').catch(() => undefined);
-  const first = await read(1);
-  if (first === undefined)
-    throw new CodedError('bad_usage', `${dir} has no roots/1.json: make a network with resultity-network init`);
-  let root = openRoot(first);
-  for (let next = await read(2); next !== undefined; next = await read(root.version + 1)) root = stepRoot(root, next);
-  return root;
-};
-
-const keyFiles = async ({ dir, signWith }: PublishOptions): Promise<readonly string[]> => {
-  if (signWith.length > 0) return signWith;
-  const names = await readdir(join(dir, 'keys')).catch(() => []);
-  return names
-    .filter((n) => /^config-.*\.json$/.test(n))
-    .sort()
-    .map((n) => join(dir, 'keys', n));
-};
-
-const caOf = async ({ ca }: PublishOptions): Promise<string | undefined> =>
-  ca === undefined ? undefined : readFile(ca, 'utf8');
-
-/** The service that is published to. */
-class Remote {
-  readonly #base: string;
-  readonly #agent: Agent;
-  constructor(base: string, ca: string | undefined) {
-    this.#base = base.replace(/\/$/, '');
-    this.#agent = new Agent({
-      connect: { ...(ca === undefined ? {} : { ca }), timeout: 10_000 },
-      headersTimeout: 30_000,
-    });
-  }
-
-  async current(): Promise<Publication['snapshot'] | undefined> {
-    const { status, text } = await this.#call('GET', '/v1/config');
-    if (status === 503 || status === 404) return undefined;
-    if (status !== 200) throw new CodedError('unreachable', `GET /v1/config answered ${status}: ${text.slice(0, 200)}`);
-    return readConfigAnswer(Buffer.from(text)).snapshot;
-  }
-  async upload(publication: Publication): Promise<void> {
-    const { status, text } = await this.#call('POST', '/v1/admin/publications', JSON.stringify(publication));
-    if (status !== 200) throw new CodedError('refused', `the service answered ${status}: ${messageOf(text)}`);
-  }
-  close(): Promise<void> {
-    return this.#agent.close();
-  }
-
-  async #call(method: 'GET' | 'POST', path: string, body?: string): Promise<{ status: number; text: string }> {
-    try {
-      const answer = await request(this.#base + path, {
-        method,
-        dispatcher: this.#agent,
-        ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
-      });
-      return { status: answer.statusCode, text: await answer.body.text() };
-    } catch (error) {
-      throw new CodedError('unreachable', `${this.#base} cannot be reached`, { cause: error });
-    }
-  }
-}
-
-const messageOf = (text: string): string => {
-  try {
-    return (JSON.parse(text) as { error: { message: string } }).error.message;
-  } catch {
-    return text.slice(0, 200);
-  }
+  const found = (await readPublication(dir, 'next')) ?? (await readPublication(dir, 'current'));
+  if (!found) throw new CodedError('bad_usage', `nothing waits in ${dir}/publication: give --snapshot FILE`);
+  return found;
 };
