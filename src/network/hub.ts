@@ -45,6 +45,8 @@ export interface HubPorts {
 
 /** How often sessions are looked at: pings, dead peers, nodes that fall out of rotation. */
 const SWEEP_MS = 1_000;
+/** Over how long nodes come back after a new root. */
+const RECONNECT_MS = 5_000;
 /** §4. */
 export const HEARTBEAT_BYTES = 8_192;
 
@@ -196,6 +198,13 @@ export class Hub implements SessionHost, NodeLink {
     for (const [node, session] of this.#byNode) {
       session.send('config.notice', reference);
       this.refresh(node, true);
+    }
+  }
+  /** Has every node come back over some seconds: before its hello it walks the roots, and so it holds the newest. */
+  reconnectAll(): void {
+    for (const session of [...this.#sessions]) {
+      session.send('bye', { reason: 'restart', retryAfterMs: Math.floor(this.random.next() * RECONNECT_MS) });
+      session.close(CLOSE.restart, 'a new root');
     }
   }
   /** An order of the network's operator: kept, and told at once when the node is there. */

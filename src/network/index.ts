@@ -3,7 +3,7 @@
  *
  * Reading order:
  *   pure cores  dispatcher (node-pool, pace, job-queue), subclouds, verdict, tokens, rotation, admission
- *   state       store (sqlite-store), registry (nodes), publications (roots, snapshots, ticketing), ledger
+ *   state       store (sqlite-store), registry (nodes), publications (root-chain, ticketing), ledger
  *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
  *   edges       call-gate, node-api, openai-api, admin-api, node-orders, model-files, sockets, http; service wires them
  *   commands/   init, model, publish, serve, node, ledger, verify-ledger (ledger-check, ledger-file)

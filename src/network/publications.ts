@@ -4,26 +4,26 @@ import { z } from 'zod';
 import {
   compareVersions,
   domainOfRoot,
-  onlineKeys,
-  openRoot,
   type SnapshotDocument,
-  stepRoot,
   type TrustedRoot,
   verifyPublication,
 } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
-import { CodedError } from '../lib/errors.ts';
+import { CodedError, errorText, isCoded } from '../lib/errors.ts';
 import { writeDurably } from '../lib/fs.ts';
 import {
   type ConfigAnswer,
   type Domain,
   parseStrictJson,
+  REFUSALS,
+  type Refusal,
   type Sha256,
   type Signer,
   type SnapshotStruct,
   sha256Hex,
   zSnapshotStruct,
 } from '../protocol/index.ts';
+import { RootChain, readIfThere } from './root-chain.ts';
 import { Ticketing } from './ticketing.ts';
 
 /** What `resultity-network publish` uploads: a signed snapshot and its exact bytes. */
@@ -47,14 +47,17 @@ export class Publications {
   readonly domain: Domain;
   readonly #dir: string;
   readonly #clock: Clock;
-  readonly #roots: readonly TrustedRoot[];
+  readonly #roots: RootChain;
   readonly #ticketing: Ticketing;
   readonly #bytes = new Map<Sha256, Uint8Array>();
   #current: Current | undefined;
+  /** The highest place that was published, also when it is withheld. */
+  #last: { readonly epoch: number; readonly version: number } | undefined;
+  #withheld: string | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(dir: string, clock: Clock, roots: readonly TrustedRoot[], signer: Signer) {
-    const newest = roots.at(-1) as TrustedRoot;
-    this.domain = domainOfRoot(newest.document);
+  private constructor(dir: string, clock: Clock, roots: RootChain, signer: Signer) {
+    this.domain = domainOfRoot(roots.newest.document);
     this.#dir = dir;
     this.#clock = clock;
     this.#roots = roots;
@@ -66,33 +69,19 @@ export class Publications {
    * @throws CodedError `bad_root` …, `wrong_key` when the key is none of the newest root's ticket and online keys
    */
   static async open(dir: string, pinned: string, signer: Signer, clock: Clock): Promise<Publications> {
-    await mkdir(join(dir, 'roots'), { recursive: true });
     await mkdir(join(dir, 'snapshots'), { recursive: true });
-    const roots = [openRoot(pinned)];
-    for (;;) {
-      const last = roots.at(-1) as TrustedRoot;
-      const text = await readIfThere(join(dir, 'roots', `${last.version + 1}.json`));
-      if (text === undefined) break;
-      roots.push(stepRoot(last, text));
-    }
-    const newest = roots.at(-1) as TrustedRoot;
-    for (const [what, keys] of [
-      ['ticket', newest.document.roles.ticket.keys],
-      ['online', onlineKeys(newest)],
-    ] as const)
-      if (!keys.includes(signer.address))
-        throw new CodedError('wrong_key', `${signer.address} is no ${what} key of root v${newest.version}`);
+    const roots = await RootChain.open(join(dir, 'roots'), pinned, signer.address);
     const made = new Publications(dir, clock, roots, signer);
     await made.#load();
     return made;
   }
 
   get root(): TrustedRoot {
-    return this.#roots.at(-1) as TrustedRoot;
+    return this.#roots.newest;
   }
   /** `GET /v1/roots/<n>`, as it was given to us. */
   rootAnswer(n: number): string | undefined {
-    return this.#roots.find((r) => r.version === n)?.answer;
+    return this.#roots.answer(n);
   }
   get document(): SnapshotDocument | undefined {
     return this.#current?.parsed;
@@ -111,30 +100,58 @@ export class Publications {
     return this.#bytes.get(digest as Sha256);
   }
 
+  /** Why what was published last is not served: a newer root, or time, took its signatures or its term away. */
+  get withheld(): string | undefined {
+    return this.#withheld;
+  }
+
   /**
    * Takes a publication that every node would accept and whose version rises; the same one again changes nothing.
    * @returns true when it is new @throws CodedError<Refusal>
    */
-  async publish(publication: Publication): Promise<boolean> {
-    const { snapshot } = publication;
-    if (this.#current?.snapshot.digest === snapshot.digest && compareVersions(snapshot, this.#current.snapshot) === 0)
-      return false;
-    const checked = await this.#check(publication);
-    if (this.#current && compareVersions(snapshot, this.#current.snapshot) <= 0)
-      throw new CodedError(
-        'rollback',
-        `version ${snapshot.version} does not rise above ${this.#current.snapshot.version}`,
-      );
-    await writeDurably(join(this.#dir, 'snapshots', snapshot.digest.replace(':', '-')), publication.document);
-    await writeDurably(join(this.#dir, 'current.json'), JSON.stringify(publication));
-    this.#take(checked);
-    return true;
+  publish(publication: Publication): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const { snapshot } = publication;
+      if (this.#current?.snapshot.digest === snapshot.digest && compareVersions(snapshot, this.#current.snapshot) === 0)
+        return false;
+      const checked = await this.#check(publication);
+      if (this.#last && compareVersions(snapshot, this.#last) <= 0)
+        throw new CodedError('rollback', `version ${snapshot.version} does not rise above ${this.#last.version}`);
+      await writeDurably(join(this.#dir, 'snapshots', snapshot.digest.replace(':', '-')), publication.document);
+      await writeDurably(join(this.#dir, 'current.json'), JSON.stringify(publication));
+      this.#take(checked);
+      return true;
+    });
+  }
+
+  /**
+   * Takes the next root, signed by the thresholds of the last and its own. What is published stays in force for those who
+   * applied it; `withheld` says whether a newcomer would still accept it.
+   * @returns false for one that is held already @throws CodedError<Refusal>, `wrong_key`
+   */
+  addRoot(answer: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const isNew = await this.#roots.add(answer, this.#clock.now());
+      if (isNew && this.#current)
+        this.#withheld = await this.#check(this.#current).then(
+          () => undefined,
+          (error: unknown) => errorText(error),
+        );
+      return isNew;
+    });
+  }
+
+  /** One change after another: each is checked against what the one before left. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   async #check(publication: Publication): Promise<Current> {
     const { snapshot, snapshotSignatures, document } = publication;
     const outcome = await verifyPublication({
-      roots: this.#roots.map((r) => r.answer),
+      roots: this.#roots.answers,
       answer: JSON.stringify(this.#ticketing.answer(snapshot as SnapshotStruct, snapshotSignatures)),
       bytes: Buffer.from(document),
       now: this.#clock.now(),
@@ -145,6 +162,8 @@ export class Publications {
 
   #take(current: Current): void {
     this.#current = current;
+    this.#last = current.snapshot;
+    this.#withheld = undefined;
     this.#bytes.set(current.snapshot.digest, Buffer.from(current.document));
   }
 
@@ -156,16 +175,14 @@ export class Publications {
     }
     const text = await readIfThere(join(this.#dir, 'current.json'));
     if (text === undefined) return;
+    const kept = zPublication.parse(parseStrictJson(text));
+    this.#last = kept.snapshot;
     // verified again: what lies on the disk of an online host is not believed
-    this.#take(await this.#check(zPublication.parse(parseStrictJson(text))));
+    const checked = await this.#check(kept).catch((error: unknown) => {
+      if (!isCoded<Refusal>(error, ...REFUSALS)) throw error;
+      this.#withheld = errorText(error);
+      return undefined;
+    });
+    if (checked) this.#take(checked);
   }
 }
-
-const readIfThere = async (path: string): Promise<string | undefined> => {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-};

@@ -73,6 +73,8 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
     if (document && reference) registry.configure({ document, digest: reference.digest, since: clock.monotonic() });
   };
   configure();
+  if (publications.withheld !== undefined)
+    log.warn({ detail: publications.withheld }, 'the last publication is withheld: publish anew');
 
   const app = createHttpServer(options.tls, log);
   const authorities = options.authorities.map((a) => a.toLowerCase());
@@ -109,6 +111,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
       configure();
       hub.announce();
     },
+    rooted: () => hub.reconnectAll(),
   });
   nodeOrders(app, { registry, hub, keys: options.keys, log });
   if (options.models !== undefined) modelFiles(app, options.models);

@@ -71,6 +71,7 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
             ready: () => service.ready(),
             status: () => ({
               config: service.publications.reference,
+              withheld: service.publications.withheld ?? null,
               root: service.publications.root.version,
               nodes: Object.fromEntries(service.registry.counts()),
               sessions: service.hub.size,
