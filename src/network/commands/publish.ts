@@ -105,7 +105,7 @@ const draftOf = async (
   }
   if (options.rollbackTo === undefined) return waiting(dir);
   const old = await findPublication(dir, options.rollbackTo);
-  if (!old) throw new CodedError('bad_usage', `--to-version "${options.rollbackTo}": write VERSION or EPOCH,VERSION`);
+  if (!old) throw new CodedError('bad_usage', `--to "${options.rollbackTo}": write VERSION or EPOCH,VERSION`);
   const { version: _v, epoch: _e, ...content } = parseStrictJson(old.document) as Record<string, unknown>;
   return make(content, old.snapshot.digest, options, root, await lastVersion(dir, root, remote), io);
 };
