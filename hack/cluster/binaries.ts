@@ -40,7 +40,7 @@ const BUILD_TIME: Record<Program, string> = {
   'kube-scheduler': '10 s',
   'kube-proxy': '10 s',
   kubelet: '20 s',
-  kubectl: '20 s',
+  kubectl: '20 s, 2 min when it is the first',
   etcd: '50 s',
   helm: '3 min',
   kwok: '75 s',
@@ -108,9 +108,7 @@ export function checksumOf(sums: string, file: string): string {
   throw new Error(`the checksum file does not name ${file}`);
 }
 
-async function download(program: Program, path: string, signal?: AbortSignal): Promise<boolean> {
-  const release = releaseOf(program);
-  if (!release || !(await internetIsOpen())) return false;
+async function download(release: Release, program: Program, path: string, signal?: AbortSignal): Promise<void> {
   const response = await fetch(release.sums, signal ? { signal } : {});
   if (!response.ok) throw new Error(`${release.sums}: HTTP ${response.status}`);
   const sum = checksumOf(await response.text(), release.url.slice(release.url.lastIndexOf('/') + 1));
@@ -123,7 +121,6 @@ async function download(program: Program, path: string, signal?: AbortSignal): P
   }
   await chmod(file, 0o755);
   renameSync(file, path);
-  return true;
 }
 
 async function ensure(program: Program, progress: Progress, signal?: AbortSignal): Promise<string> {
@@ -136,15 +133,14 @@ async function ensure(program: Program, progress: Progress, signal?: AbortSignal
     join(cacheDir('lock'), 'programs.lock'),
     async () => {
       if (existsSync(path)) return;
-      try {
-        const done = await progress.step(`downloading ${program} ${version}`, async (note) => {
-          const got = await download(program, path, signal);
-          if (!got) note('no release server reached, or no published checksum: building it');
-          return got;
-        });
-        if (done) return;
-      } catch (error) {
-        progress.line(`  ${(error as Error).message}; building it instead`);
+      const release = releaseOf(program);
+      if (release && (await internetIsOpen())) {
+        try {
+          await progress.step(`downloading ${program} ${version}`, () => download(release, program, path, signal));
+          return;
+        } catch (error) {
+          progress.line(`  ${(error as Error).message}; building it instead`);
+        }
       }
       const log = join(cacheDir('log'), `${program}-${version}.log`);
       await progress.step(`building ${program} ${version} from Go modules (about ${BUILD_TIME[program]})`, () =>
