@@ -214,7 +214,7 @@ describe('the publisher’s commands', () => {
   });
 
   describe('against a running service', () => {
-    it('shows in a dry run what changes on which nodes, and signs nothing', async () => {
+    it('shows in a dry run what changes on which nodes, sends roots and rollbacks', async () => {
       const service = await startService({
         data: join(dir, 'data'),
         root: await readFile(join(net, 'roots/1.json'), 'utf8'),
@@ -250,8 +250,16 @@ describe('the publisher’s commands', () => {
         expect(shown).to.contain('other:v1 is downloaded (1 MiB), tested and active');
         expect(shown).to.contain('nothing was signed, written or sent');
         expect(await publish(over, '--dry-run')).to.contain('nodes: not asked');
-        expect(service.publications.reference).to.equal(null);
         expect(await readdir(join(net, 'publication/history'))).to.deep.equal(['1-1.json']);
+        expect(await failed('root', 'send', '--dir', net, ...to)).to.contain('no root after the pinned one');
+        await rotate('--days', '5');
+        expect(await run('root', 'send', '--dir', net, ...to)).to.contain('root v2 is at');
+        expect(service.publications.root.version).to.equal(2);
+        await run('root', 'send', '--dir', net, ...to);
+        expect(await run('rollback', ...at(), '--to', '1', '--service', to[1]!, '--ca', to[3]!)).to.contain(
+          'published at',
+        );
+        expect(service.publications.reference?.version).to.equal(2);
       } finally {
         await service.close();
       }

@@ -6,7 +6,7 @@ import { showDiff, showHistory } from './history.ts';
 import { type Io, readPassword } from './io.ts';
 import { SCRYPT_N } from './keystore.ts';
 import { publish } from './publish.ts';
-import { changeRoot, type KeyChange, signNext } from './root.ts';
+import { changeRoot, type KeyChange, sendRoots, signNext } from './root.ts';
 import { signTicketByHand } from './ticket.ts';
 
 const ROLES: readonly RoleName[] = ['root', 'config', 'ticket', 'online'];
@@ -43,6 +43,13 @@ export const addPublishing = (program: Command, io: Io): void => {
     .action(async ({ passwordFile, ...options }) => {
       await signNext(options, () => readPassword(passwordFile, 'the root keys'), io);
     });
+  root
+    .command('send')
+    .description('give the service every root after the pinned one')
+    .requiredOption('--dir <dir>', 'the network’s folder')
+    .requiredOption('--to <url>', 'the service')
+    .option('--ca <file>', 'CA certificate of the service')
+    .action((options: { dir: string; to: string; ca?: string }) => sendRoots(options, io));
 
   publication(program.command('publish').description('make, sign and upload the next configuration'))
     .option('--snapshot <file>', 'draft of the snapshot, YAML or JSON; without it, what waits is signed and sent')

@@ -15,9 +15,10 @@ import { CodedError } from '../../lib/errors.ts';
 import { writeDurably } from '../../lib/fs.ts';
 import type { Secret } from '../../lib/secret.ts';
 import { type Address, checksumAddress, parseStrictJson } from '../../protocol/index.ts';
-import { keyFiles, newestRoot, type RoleName, readIfThere, readPublication } from './folder.ts';
+import { keyFiles, newestRoot, type RoleName, readIfThere, readPublication, readRoots } from './folder.ts';
 import type { Io } from './io.ts';
 import { encryptKey, newKey, openKey } from './keystore.ts';
+import { Remote } from './remote.ts';
 
 /** One change of a role's keys; `from` alone removes, `to` alone adds, both replace. */
 export interface KeyChange {
@@ -165,7 +166,7 @@ const finish = async (dir: string, root: TrustedRoot, answer: string, io: Io): P
   const path = join(dir, 'roots', `${next.version}.json`);
   await writeDurably(path, answer);
   await rm(waitingPath(dir));
-  io.out(`${path} is finished: copy it to the service's data folder as roots/${next.version}.json and restart it`);
+  io.out(`${path} is finished: give it to the service with root send --dir … --to https://…`);
   const current = await readPublication(dir, 'current');
   if (!current) return;
   const { config } = next.document.roles;
@@ -178,6 +179,26 @@ const finish = async (dir: string, root: TrustedRoot, answer: string, io: Io): P
     io.out(
       `publish again: v${current.snapshot.version} has ${count} of ${config.threshold} signatures under root v${next.version}`,
     );
+};
+
+/** Gives the service every root after the pinned one; those that it has change nothing. */
+export const sendRoots = async (
+  { dir, to, ca }: { readonly dir: string; readonly to: string; readonly ca?: string | undefined },
+  io: Io,
+): Promise<void> => {
+  const roots = (await readRoots(dir)).slice(1);
+  if (roots.length === 0) throw new CodedError('bad_usage', `${dir} holds no root after the pinned one`);
+  const remote = await Remote.open(to, ca);
+  try {
+    for (const { version, answer } of roots) {
+      const { publishAnew } = JSON.parse(await remote.need('POST', '/v1/admin/roots', answer)) as {
+        publishAnew?: unknown;
+      };
+      io.out(`root v${version} is at ${to}${publishAnew ? `; publish again: ${String(publishAnew)}` : ''}`);
+    }
+  } finally {
+    await remote.close();
+  }
 };
 
 /** The document of a root that may lack signatures. */
