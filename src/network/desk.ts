@@ -17,7 +17,7 @@ import type { DispatchAction, DispatchNode } from './dispatch-types.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { JobFailure } from './errors.ts';
 import { type Ending, Job, type JobRequest, type JobSink, ReceivedLines } from './job.ts';
-import type { Ledger } from './ledger.ts';
+import type { Ledger, Settled } from './ledger.ts';
 import type { NetworkMetrics } from './metrics.ts';
 import { newJobId, type Random } from './random.ts';
 import type { Limits } from './settings.ts';
@@ -158,26 +158,31 @@ export class JobDesk {
     this.#run(this.#dispatcher.lost(node, jobId, attempt, reason, this.#now()));
   }
 
-  /** @returns the receipt, durable; undefined when the inner signature is not the node's */
-  result(node: Address, message: JobResultMessage): JobReceiptMessage | undefined {
-    const { jobId, attempt } = message.result;
-    const job = this.#jobs.get(jobId);
-    const held = job?.lines.count ?? 0;
+  /** @returns the receipt once it is durable; undefined when the inner signature is not the node's */
+  result(node: Address, message: JobResultMessage): Promise<JobReceiptMessage> | undefined {
+    const job = this.#jobs.get(message.result.jobId);
     const settled = this.#ports.ledger.settle(node, message, job);
     if (!settled) return undefined;
-    const { receipt, verdict, isNew } = settled;
+    return this.#ports.store.durable().then(() => {
+      this.#settled(node, message, job, settled);
+      return settled.receipt;
+    });
+  }
+  /** The receipt is durable: the caller gets the answer. The job may have ended in between by the caller's will. */
+  #settled(node: Address, message: JobResultMessage, job: Job | undefined, settled: Settled): void {
+    const { jobId, attempt } = message.result;
+    const { verdict, isNew } = settled;
     if (isNew) this.#ports.log.info({ node, job: jobId, attempt, verdict }, 'result receipted');
     if (job && !job.ending) {
       if (verdict === 'accepted' && isNew) {
         this.#end(job, { kind: 'ended' }, 'completed');
-        const rest = job.request.stream ? message.output.split('\n').slice(held) : [];
+        const rest = job.request.stream ? message.output.split('\n').slice(job.lines.count) : [];
         job.sink.answered(message.output, rest);
         this.#run(this.#dispatcher.finished(jobId, settled.tokens, this.#now()));
       } else if (verdict === 'rejected' && this.#dispatcher.job(jobId)?.attempt === attempt)
         // the node is done with this attempt, and what it sent is worth nothing
         this.#run(this.#dispatcher.lost(node, jobId, attempt, 'engine_error', this.#now()));
     }
-    return receipt;
   }
 
   /** Callers are told to come back; nothing is offered any more. */

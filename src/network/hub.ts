@@ -269,7 +269,13 @@ export class Hub implements SessionHost, NodeLink {
         on(zJobResult, (session, node, p) => {
           const receipt = desk().result(node, p);
           if (!receipt) throw new FrameError(CLOSE.auth, 'the result inside is not signed by this node');
-          session.send('job.receipt', receipt);
+          receipt.then(
+            (message) => session.send('job.receipt', message),
+            (error: unknown) => {
+              log.error({ error, node }, 'a result could not be kept');
+              session.close(CLOSE.internal, 'internal error');
+            },
+          );
         }),
       ],
       [

@@ -30,7 +30,7 @@ export interface LedgerPorts {
   readonly receipts: Counter<'verdict'>;
 }
 
-/** The answer to a result: the receipt, durable already, and whether this is the one that settles the job. */
+/** The answer to a result: the receipt, durable when the store says so, and whether this is the one that settles the job. */
 export interface Settled {
   readonly receipt: JobReceiptMessage;
   readonly verdict: Verdict;
@@ -40,7 +40,7 @@ export interface Settled {
 }
 
 /**
- * Judges results and writes them down before anybody is told (docs/protocol.md §5). At most one `accepted` per job: by the
+ * Judges results and writes them down; who tells anybody waits for `store.durable` first (docs/protocol.md §5). At most one `accepted` per job: by the
  * rule, and by a unique index below it.
  */
 export class Ledger {

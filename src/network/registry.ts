@@ -104,7 +104,7 @@ export class Registry {
       servedModels(heartbeat, document).size > 0 &&
       shortcomings(heartbeat, document).length === 0;
     if (!qualifies || live.row.everActive || live.row.admission !== 'admitted') return false;
-    this.save({ ...live.row, everActive: true });
+    this.#soon(live, { ...live.row, everActive: true });
     return true;
   }
 
@@ -165,6 +165,11 @@ export class Registry {
     return counts;
   }
 
+  /** What the node will say again. */
+  #soon(live: Live, row: NodeRow): void {
+    this.#store.saveNodeSoon(row);
+    live.row = row;
+  }
   #live(node: Address): Live {
     const live = this.#nodes.get(node);
     if (!live) throw new Error(`node ${node} is not registered`);
@@ -186,7 +191,7 @@ export class Registry {
   #floor(live: Live, config: Hello['config'] | Heartbeat['config']): void {
     for (const seen of [config, config?.pending])
       if (seen && compareVersions(seen, live.row.floor) > 0)
-        this.save({ ...live.row, floor: { epoch: seen.epoch, version: seen.version } });
+        this.#soon(live, { ...live.row, floor: { epoch: seen.epoch, version: seen.version } });
   }
   #superseded(live: Live, bootId: string): void {
     const now = this.#clock.monotonic();

@@ -14,12 +14,23 @@ create table if not exists log_ends (node text primary key, n integer not null, 
 create table if not exists logs (node text not null, n integer not null, line text not null, primary key (node, n)) strict;
 `;
 
-/** The store in one SQLite file; `:memory:` for tests. WAL with synchronous=FULL: a commit returns after its fsync. */
+/** Writes of one turn of the event loop that wait for their common commit. */
+interface Group {
+  readonly waiting: { readonly done: () => void; readonly failed: (error: unknown) => void }[];
+}
+
+/**
+ * The store in one SQLite file; `:memory:` for tests. WAL with synchronous=FULL: a commit returns after its fsync. An fsync
+ * costs more than all else that is done for a job, so receipts of one turn of the event loop share one: while it runs,
+ * further results arrive and are the next group.
+ */
 export class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
-  #noted: AttemptRow[] = [];
-  #flush: NodeJS.Immediate | undefined;
+  /** Offers not yet written, by job. */
+  readonly #noted = new Map<string, AttemptRow[]>();
+  #group: Group | undefined;
+  #turn: NodeJS.Immediate | undefined;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path);
@@ -31,31 +42,32 @@ export class SqliteStore implements Store {
     return this.#all('select row from nodes').map(readRow<NodeRow>);
   }
   saveNode(row: NodeRow): void {
-    this.#run('insert or replace into nodes values (?, ?)', row.node, JSON.stringify(row));
+    this.saveNodeSoon(row);
+    this.#commit();
+  }
+  saveNodeSoon(row: NodeRow): void {
+    this.#write(() => this.#run('insert or replace into nodes values (?, ?)', row.node, JSON.stringify(row)));
   }
   useBind(owner: string, nonce: string): boolean {
-    return this.#run('insert or ignore into binds values (?, ?)', owner, nonce) === 1;
+    const isNew = this.#write(() => this.#run('insert or ignore into binds values (?, ?)', owner, nonce) === 1);
+    this.#commit();
+    return isNew;
   }
 
   noteAttempt(row: AttemptRow): void {
-    this.#noted.push(row);
-    // one transaction for all offers of this turn of the loop
-    this.#flush ??= setImmediate(() => {
-      try {
-        this.#transaction(() => {});
-      } catch {
-        // a full disk: kept for the next durable write, which tells who asked for it
-      }
-    });
+    const rows = this.#noted.get(row.jobId);
+    if (rows) rows.push(row);
+    else this.#noted.set(row.jobId, [row]);
+    this.#schedule();
   }
   attempt(jobId: string, attempt: number): AttemptRow | undefined {
-    const noted = this.#noted.find((r) => r.jobId === jobId && r.attempt === attempt);
+    const noted = this.#noted.get(jobId)?.find((r) => r.attempt === attempt);
     if (noted) return noted;
     const found = this.#one('select row from attempts where job = ? and attempt = ?', jobId, attempt);
     return found && readRow<AttemptRow>(found);
   }
   latestAttempt(jobId: string): number | undefined {
-    const noted = this.#noted.filter((r) => r.jobId === jobId).map((r) => r.attempt);
+    const noted = (this.#noted.get(jobId) ?? []).map((r) => r.attempt);
     const found = this.#one('select max(attempt) as n from attempts where job = ?', jobId)?.n as number | null;
     const all = found === null || found === undefined ? noted : [...noted, found];
     return all.length > 0 ? Math.max(...all) : undefined;
@@ -70,7 +82,7 @@ export class SqliteStore implements Store {
   }
   saveReceipt(entry: LedgerEntry): void {
     const { jobId, verdict, receivedAt } = entry.receipt.receipt;
-    this.#transaction(() =>
+    this.#write(() =>
       this.#run(
         'insert into receipts values (?, ?, ?, ?, ?, ?)',
         entry.resultHash,
@@ -82,7 +94,13 @@ export class SqliteStore implements Store {
       ),
     );
   }
+  durable(): Promise<void> {
+    const group = this.#group;
+    return group ? new Promise((done, failed) => group.waiting.push({ done, failed })) : Promise.resolve();
+  }
   receipts(jobId: string, keyId: string): readonly ReceiptPair[] | undefined {
+    // nobody is shown what is not durable
+    this.#commit();
     const rows = this.#all('select row from receipts where job = ? order by received_at', jobId).map(
       readRow<LedgerEntry>,
     );
@@ -100,36 +118,74 @@ export class SqliteStore implements Store {
     return found ? { n: found.n as number, hash: found.hash as string } : { n: 0, hash: '' };
   }
   appendLog(node: Address, from: number, lines: readonly string[], hash: string): void {
-    this.#transaction(() => {
+    this.#write(() => {
       lines.forEach((line, i) => {
         this.#run('insert into logs values (?, ?, ?)', node, from + i, line);
       });
       this.#run('insert or replace into log_ends values (?, ?, ?)', node, from + lines.length - 1, hash);
     });
+    this.#commit();
   }
 
   close(): void {
-    this.#transaction(() => {});
+    this.#settle();
+    if (this.#turn) clearImmediate(this.#turn);
     this.#db.close();
   }
 
-  /** Runs `work` and what was noted before it in one commit. */
-  #transaction(work: () => void): void {
-    if (this.#flush) clearImmediate(this.#flush);
-    this.#flush = undefined;
-    const noted = this.#noted;
-    this.#noted = [];
-    this.#db.exec('begin immediate');
+  /** Runs `work` in the group of this turn. What a failing statement did is undone, the rest of the group stands. */
+  #write<T>(work: () => T): T {
+    if (!this.#group) {
+      this.#db.exec('begin immediate');
+      this.#group = { waiting: [] };
+      this.#schedule();
+    }
+    return work();
+  }
+  /** Makes the open group durable, with the offers noted before it. @throws when nothing of it was kept */
+  #commit(): void {
+    const group = this.#group;
+    if (!group) return;
+    this.#group = undefined;
     try {
-      for (const row of noted)
-        this.#run('insert or ignore into attempts values (?, ?, ?)', row.jobId, row.attempt, JSON.stringify(row));
-      work();
+      this.#writeNoted();
       this.#db.exec('commit');
+      this.#noted.clear();
     } catch (error) {
-      this.#noted = [...noted, ...this.#noted];
-      this.#db.exec('rollback');
+      // a full disk may have rolled back by itself
+      if (this.#db.isTransaction) this.#db.exec('rollback');
+      for (const w of group.waiting) w.failed(error);
       throw error;
     }
+    for (const w of group.waiting) w.done();
+  }
+  #schedule(): void {
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#settle();
+    });
+  }
+  /** The end of a turn. Offers alone are written without an fsync: they outlive the process, and are no promise. */
+  #settle(): void {
+    try {
+      if (this.#group) this.#commit();
+      else if (this.#noted.size > 0) {
+        this.#db.exec('pragma synchronous = normal; begin immediate');
+        this.#writeNoted();
+        this.#db.exec('commit');
+        this.#noted.clear();
+      }
+    } catch {
+      // who waits was told; offers are kept for the next write
+    } finally {
+      if (this.#db.isTransaction) this.#db.exec('rollback');
+      this.#db.exec('pragma synchronous = full');
+    }
+  }
+  #writeNoted(): void {
+    for (const rows of this.#noted.values())
+      for (const row of rows)
+        this.#run('insert or ignore into attempts values (?, ?, ?)', row.jobId, row.attempt, JSON.stringify(row));
   }
 
   #statement(sql: string): StatementSync {

@@ -79,12 +79,14 @@ export interface LedgerEntry {
 }
 
 /**
- * What the service must not forget. Synchronous, one writer: what a call returned from is durable (`noteAttempt` alone may
- * wait for the next durable write, as an offer is no promise).
+ * What the service must not forget. Synchronous, one writer: what is written is read back at once, and what a call returned
+ * from is durable, but for `saveReceipt` (then `durable` tells), `saveNodeSoon` and `noteAttempt` (an offer is no promise).
  */
 export interface Store {
   nodes(): NodeRow[];
   saveNode(row: NodeRow): void;
+  /** As `saveNode`, durable with the next group of writes: for what is no promise. */
+  saveNodeSoon(row: NodeRow): void;
   /** True when this nonce of this owner was not used before; it is now. */
   useBind(owner: string, nonce: string): boolean;
 
@@ -96,6 +98,8 @@ export interface Store {
   isAccepted(jobId: string): boolean;
   /** @throws when a second `accepted` of one job would come to stand */
   saveReceipt(entry: LedgerEntry): void;
+  /** Resolves when every receipt saved so far is durable; rejects when they are not kept. */
+  durable(): Promise<void>;
   /** Undefined when the job is unknown or was asked for with another key. */
   receipts(jobId: string, keyId: string): readonly ReceiptPair[] | undefined;
   ledger(): Iterable<LedgerEntry>;
