@@ -2,6 +2,7 @@ import { readFile, statfs } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import type { Heartbeat } from '../protocol/index.ts';
 import { gpuFacts, type LauncherFacts } from '../runtime/index.ts';
+import type { Settings } from './settings.ts';
 
 export type Hardware = Heartbeat['hardware'];
 
@@ -16,7 +17,7 @@ const numberIn = (path: string): Promise<number | undefined> =>
 export const readHardware = async (
   models: string,
   facts: LauncherFacts | null,
-  fallback: { readonly name: string; readonly count: number },
+  { gpu }: Pick<Settings, 'gpu'>,
 ): Promise<Hardware> => {
   const limit = await numberIn('/sys/fs/cgroup/memory.max');
   const used = await numberIn('/sys/fs/cgroup/memory.current');
@@ -33,7 +34,10 @@ export const readHardware = async (
             ...(g.utilisation === null ? {} : { utilization: g.utilisation }),
             ...(g.temperatureC === null ? {} : { temperatureC: g.temperatureC }),
           }))
-        : Array.from({ length: Math.min(fallback.count, 64) }, () => ({ name: fallback.name, memoryMiB: 0 })),
+        : Array.from({ length: Math.min(gpu.count, 64) }, () => ({
+            name: gpu.product ?? gpu.resourceName,
+            memoryMiB: 0,
+          })),
     memoryMiB: Math.round((limit ?? totalmem()) / MIB),
     memoryUsedMiB: Math.round((used ?? totalmem() - freemem()) / MIB),
     disk: {

@@ -1,9 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY } from '../api/contract.ts';
+import { openRoot } from '../config/index.ts';
 import { CodedError } from '../lib/errors.ts';
 import { Secret } from '../lib/secret.ts';
-import { type BindMessage, createSigner, parseStrictJson, type Signer, zBind } from '../protocol/index.ts';
+import {
+  type BindMessage,
+  createSigner,
+  type Domain,
+  domainOf,
+  parseStrictJson,
+  type Signer,
+  zBind,
+} from '../protocol/index.ts';
 import type { Paths } from './settings.ts';
 
 /** The node's key from the mounted Secret. The bytes go no further than the signer. @throws CodedError `no_key`, `bad_key` */
@@ -35,3 +44,17 @@ export const loadBind = async (paths: Paths): Promise<BindMessage | undefined> =
 
 /** The CA bundle for the network's TLS, where the operator's configuration has one. */
 export const loadCa = (paths: Paths): Promise<string | undefined> => optional(join(paths.trust, KEY.ca));
+
+/** The pinned root and the domain that it gives signatures. @throws CodedError `no_trust`, `wrong_network`, a refusal */
+export const loadTrust = async (
+  paths: Paths,
+  network: { readonly name: string; readonly environment: string },
+): Promise<{ pinnedRoot: string; domain: Domain }> => {
+  const pinnedRoot = await readFile(join(paths.trust, KEY.root), 'utf8').catch((cause: unknown) => {
+    throw new CodedError('no_trust', `the pinned root ${KEY.root} cannot be read`, { cause });
+  });
+  const { document: root } = openRoot(pinnedRoot);
+  if (root.network !== network.name || root.environment !== network.environment)
+    throw new CodedError('wrong_network', `the pinned root is of ${root.network} (${root.environment})`);
+  return { pinnedRoot, domain: domainOf(root.network, root.chainId) };
+};

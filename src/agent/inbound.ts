@@ -1,12 +1,14 @@
 import { assertNever } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Control, NodeState } from '../protocol/index.ts';
+import type { PodAnnotations } from './annotations.ts';
 import type { ConfigSync } from './config-sync.ts';
 import type { Drain } from './drain.ts';
 import type { Heartbeats } from './heartbeat.ts';
 import type { Jobs } from './jobs.ts';
 import type { Results } from './results.ts';
 import type { Inbound } from './session.ts';
+import type { Settings } from './settings.ts';
 
 export interface InboundTargets {
   readonly jobs: Jobs;
@@ -88,4 +90,17 @@ export const obeyWelcome = (state: NodeState, drain: Drain, drainMs: number): vo
   drain.pause('network', state === 'paused');
   if (state === 'draining') void drain.begin('network', drainMs);
   else drain.end('network');
+};
+
+/** Takes up what the operator orders through the pod's annotations. */
+export const obeyAnnotations = (
+  orders: PodAnnotations['orders'],
+  drain: Drain,
+  settings: Pick<Settings, 'drain'>,
+): void => {
+  drain.pause('owner', orders.paused);
+  if (orders.drain) void drain.begin('operator', settings.drain.timeoutSeconds * 1000);
+  else drain.end('operator');
+  if (orders.handover) void drain.begin('handover', settings.drain.handoverSeconds * 1000);
+  else drain.end('handover');
 };

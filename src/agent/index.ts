@@ -5,15 +5,17 @@
  * registration; socket → session (one socket: challenge, hello, welcome, signed frames) → reconnect (when to come back,
  * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to signed result) →
  * results (until receipted);
- * config-sync (accepted, applied, what may be done now); engine-watch, isolation, test-inference, model-install →
- * model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
- * node-view (heartbeat and status as functions of one view) → heartbeat, status; record (the execution record);
- * agent (the wiring), main (the program).
+ * config-sync (accepted, applied, what may be done now); engine-watch, isolation, engine-loader, test-inference,
+ * model-install; plan (pure: what the engine shall do) → model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
+ * node-view (heartbeat, hello and status as functions of one view) → heartbeat, status, observed; standing (what offers are
+ * judged by); record (the execution record); survey; ground (all that is outside) → wiring (the parts) → agent (their
+ * loops, stop), main (the program).
  *
  * Invariants: journalled before promised; an attempt reaches the engine at most once; what is accepted and not applied only
  * takes away; nothing is served before its files, its isolation and its test are proved; loops are level-based and one
  * loop's trouble never stops another; no prompt, output, key or token in any log, metric, record or status.
  */
-export { type AgentOptions, type RunningAgent, startAgent } from './agent.ts';
+export { type RunningAgent, startAgent } from './agent.ts';
+export type { AgentOptions } from './ground.ts';
 export type { Journal, JournalRecord } from './journal.ts';
 export { parseSettings, type Settings } from './settings.ts';

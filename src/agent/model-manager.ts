@@ -3,23 +3,25 @@ import type { Clock } from '../lib/clock.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { type ModelStatus, type ModelStore, move, newModel } from '../models/index.ts';
-import { type Sha256, tierAtLeast } from '../protocol/index.ts';
-import { capacityOf, type EngineArgs, type EngineClient, type LauncherLink } from '../runtime/index.ts';
+import type { Sha256 } from '../protocol/index.ts';
+import { capacityOf, type EngineArgs, type EngineClient } from '../runtime/index.ts';
 import type { ConfigSync } from './config-sync.ts';
+import type { EngineLoader } from './engine-loader.ts';
 import type { EngineWatch } from './engine-watch.ts';
-import { type Isolation, type IsolationMode, launcherTier, proveIsolation } from './isolation.ts';
+import type { Isolation } from './isolation.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import { type InstallOptions, installModel } from './model-install.ts';
 import { type Obstacle, type Plan, planKey, planOf } from './plan.ts';
+import { quarantineReason } from './quarantine-reason.ts';
 import { testInference } from './test-inference.ts';
 
 export interface ModelManagerOptions {
   readonly config: ConfigSync;
   /** `name:version` that the operator assigned. */
   readonly assigned: () => string | undefined;
-  readonly link: LauncherLink;
   readonly watch: EngineWatch;
-  readonly engine: Pick<EngineClient, 'run' | 'models'>;
+  readonly loader: EngineLoader;
+  readonly engine: Pick<EngineClient, 'run'>;
   readonly store: ModelStore;
   readonly install: Omit<InstallOptions, 'store' | 'policy' | 'onStep' | 'verified' | 'clock' | 'logger' | 'metrics'>;
   readonly sourceRules: Omit<InstallOptions['policy'], 'trustedSources'>;
@@ -28,8 +30,6 @@ export interface ModelManagerOptions {
   readonly images: { readonly runtime: string };
   /** Of this agent. */
   readonly version: string;
-  readonly isolation: IsolationMode;
-  readonly probeTargets: () => Promise<string[]>;
   /** Resolves when no job runs: before an engine is stopped for another model. */
   readonly idle: () => Promise<void>;
   readonly clock: Clock;
@@ -64,20 +64,6 @@ type ServePlan = Extract<Plan, { kind: 'serve' }>;
 const QUARANTINE_CAP_MS = 300_000;
 const REPROVE_MS = 3_600_000;
 const REVIEW_MS = 86_400_000;
-const CRASHES = 3;
-const REASONS: Readonly<Record<string, string>> = {
-  digest_mismatch: 'DigestMismatch',
-  insufficient_disk: 'InsufficientDisk',
-  source_failed: 'SourceFailed',
-  source_stalled: 'SourceStalled',
-  untrusted_source: 'SourceUntrusted',
-  insecure_source: 'SourceUntrusted',
-  bad_manifest: 'SignatureInvalid',
-  test_failed: 'TestInferenceFailed',
-  isolation_unproved: 'IsolationUnproved',
-  args_refused: 'ArgumentRefused',
-};
-
 /**
  * Brings the one model that this node shall serve from the snapshot into the engine, and keeps it there: install → verify →
  * load → prove the isolation → test → Active. Level-based: each round starts from what is wanted and what is there, so a
@@ -90,18 +76,13 @@ export class ModelManager {
   readonly #models = new Map<string, ModelView>();
   readonly #verified = new Set<Sha256>();
   #serving: Serving | null = null;
-  #isolation: Isolation = { tier: 'none', provedAt: 0 };
   #step: Step = 'idle';
   #wake = new AbortController();
-  #probe = 0;
-  #restart = 0;
   #reviewedAt: number;
-  #desired: { key: string; path: string } | null = null;
 
   constructor(options: ModelManagerOptions) {
     this.#o = options;
     this.#log = options.logger;
-    this.#probe = options.clock.now();
     this.#reviewedAt = options.clock.monotonic();
   }
 
@@ -109,7 +90,7 @@ export class ModelManager {
     return this.#step;
   }
   get isolation(): Isolation {
-    return this.#isolation;
+    return this.#o.loader.isolation;
   }
   get models(): readonly ModelView[] {
     return [...this.#models.values()];
@@ -236,17 +217,7 @@ export class ModelManager {
       this.#o.onChange();
       await this.#o.idle();
     }
-    this.#desired = null;
-    if (stop)
-      await this.#o.link.desire({
-        action: 'stop',
-        model: null,
-        args: {},
-        env: {},
-        tier: launcherTier(this.#o.isolation, false),
-        restart: 0,
-        probe: null,
-      });
+    await this.#o.loader.release(stop);
     while (!signal.aborted) {
       // nothing to install: what the snapshot says is in effect
       await this.#follow(plan);
@@ -262,7 +233,7 @@ export class ModelManager {
       const path = await this.#install(plan, signal);
       const engineStart = await this.#load(plan, path, signal);
       this.#enter('proving');
-      await this.#prove(plan, signal);
+      await this.#o.loader.prove(plan.document, signal);
       this.#enter('testing');
       this.#set(model, pending(this.#status(model), 'testing'));
       const ms = await testInference(model, this.#o.engine, plan.document.jobs.timeouts, clock, signal);
@@ -271,7 +242,7 @@ export class ModelManager {
       await this.#follow(plan);
       this.#serving = { model, args, engineStart };
       this.#activate(model);
-      this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.#isolation.tier, ms });
+      this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.isolation.tier, ms });
       this.#enter('active');
       await this.#hold(plan, signal);
     }
@@ -292,7 +263,7 @@ export class ModelManager {
         return;
       }
       if (clock.monotonic() - provedAt >= REPROVE_MS) {
-        await this.#prove(plan, signal);
+        await this.#o.loader.prove(plan.document, signal);
         provedAt = clock.monotonic();
       }
       if (clock.monotonic() - this.#reviewedAt >= REVIEW_MS) {
@@ -338,9 +309,8 @@ export class ModelManager {
     return path;
   }
 
-  /** Has the launcher run the model; resolves with the engine's start when it answers for it. */
+  /** The engine for the plan; jobs of another model finish first. */
   async #load(plan: ServePlan, path: string, signal: AbortSignal): Promise<number> {
-    const { clock, watch, engine } = this.#o;
     const { model } = plan;
     if (this.#serving && this.#serving.model.digest !== model.digest) {
       this.#log.info(
@@ -354,107 +324,13 @@ export class ModelManager {
     }
     this.#enter('loading');
     this.#set(model, pending(this.#status(model), 'loading'));
-    if (this.#desired?.key !== plan.key) this.#log.info({ model: model.ref, args: plan.args }, 'starting the engine');
-    this.#desired = { key: plan.key, path };
-    let generation = await this.#desire(plan, path);
-    const started = clock.monotonic();
-    let phase = '';
-    let crashesBefore: number | null = null;
-    for (;;) {
-      signal.throwIfAborted();
-      const { runtime, facts } = await watch.look();
-      if (runtime.phase !== phase) {
-        phase = runtime.phase;
-        this.#o.onChange();
-        if (['loading', 'compiling', 'capturing', 'crashed'].includes(phase))
-          this.#log.info({ model: model.ref, phase, reason: runtime.reason }, `engine ${phase}`);
-      }
-      if (facts && facts.generation === generation) {
-        crashesBefore ??= facts.restarts;
-        if (facts.reason?.code === 'SandboxUnavailable' && this.#o.isolation === 'Auto' && !this.#unconfined) {
-          this.#log.warn({ error: facts.reason.message }, 'the sandbox does not work here; the engine runs without');
-          this.#unconfined = true;
-          generation = await this.#desire(plan, path);
-          continue;
-        }
-        if (facts.reason?.code === 'ArgumentRefused') throw new CodedError('args_refused', facts.reason.message);
-        if (facts.restarts - crashesBefore >= CRASHES) throw new CodedError(runtime.reason, runtime.message);
-        if (runtime.phase === 'ready' && facts.startedAt !== null && facts.model === model.ref) {
-          const served = await engine.models(signal).catch(() => []);
-          if (served.some((m) => m.id === model.ref)) {
-            const ms = Math.round(clock.monotonic() - started);
-            this.#o.metrics.phaseSeconds.set({ phase: 'load' }, ms / 1000);
-            this.#log.info({ model: model.ref, ms }, 'engine ready');
-            return facts.startedAt;
-          }
-        }
-        this.#note(model, runtime.reason);
-      }
-      await clock.sleep(250, signal);
-    }
-  }
-
-  #unconfined = false;
-
-  #desire(plan: ServePlan, path: string, targets?: readonly string[]): Promise<number> {
-    return this.#o.link.desire({
-      action: 'run',
-      model: { name: plan.model.ref, path },
-      args: plan.args,
-      env: {},
-      tier: launcherTier(this.#o.isolation, this.#unconfined),
-      restart: this.#restart,
-      probe: targets ? { n: this.#probe, targets } : this.#lastProbe,
-    });
-  }
-  #lastProbe: { n: number; targets: readonly string[] } | null = null;
-
-  async #prove({ document }: ServePlan, signal: AbortSignal): Promise<void> {
-    const { clock, watch, isolation } = this.#o;
-    const targets = await this.#o.probeTargets();
-    const before = this.#isolation;
-    try {
-      this.#isolation = await proveIsolation(
-        isolation,
-        launcherTier(isolation, this.#unconfined),
-        targets,
-        {
-          ask: async (asked) => {
-            const plan = this.#plan();
-            if (plan.kind !== 'serve' || !this.#desired) throw new CodedError('replanned', 'another plan');
-            this.#probe++;
-            this.#lastProbe = { n: this.#probe, targets: asked };
-            await this.#desire(plan, this.#desired.path);
-            return this.#probe;
-          },
-          facts: () => watch.view.facts,
-        },
-        clock,
-        signal,
-      );
-    } catch (error) {
-      this.#isolation = { tier: 'none', provedAt: 0 };
-      throw error;
-    }
-    const { tier } = this.#isolation;
-    const { minTier } = document.isolation;
-    const why = 'why' in this.#isolation ? `: ${this.#isolation.why}` : '';
-    if (!tierAtLeast(tier, minTier))
-      throw new CodedError('isolation_unproved', `the network demands ${minTier}, this node proves ${tier}${why}`);
-    if (before.tier !== tier || before.provedAt === 0)
-      this.#log.info(
-        { tier, targets: targets.length },
-        tier === 'sandbox' ? 'isolation proved: no way out of the runtime' : `isolation: ${tier}${why}`,
-      );
-    this.#o.record('isolation', { tier });
-    this.#o.onChange();
+    return await this.#o.loader.load(plan, path, (note) => this.#note(model, note), signal);
   }
 
   async #quarantine({ model, obstacle }: ServePlan, error: unknown, signal: AbortSignal): Promise<void> {
     const { clock, config, metrics } = this.#o;
-    const code = error instanceof CodedError ? error.code : 'failed';
-    const reason = REASONS[code] ?? (/^[A-Z]\w+$/.test(code) ? code : 'InstallFailed');
-    if (code === 'digest_mismatch') metrics.verifyFailures.inc();
+    const reason = quarantineReason(error);
+    if (reason === 'DigestMismatch') metrics.verifyFailures.inc();
     metrics.quarantines.inc();
     const rule = { retryMs: config.retryMs, capMs: QUARANTINE_CAP_MS };
     const before = this.#status(model);

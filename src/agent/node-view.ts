@@ -1,5 +1,5 @@
 import type { AgentModelStatus, AgentPhase, AgentStatus } from '../api/resultity-node-status.ts';
-import type { ConfigRef, Heartbeat, NodeState } from '../protocol/index.ts';
+import type { ConfigRef, Heartbeat, Hello, NodeState } from '../protocol/index.ts';
 import type { EngineView } from './engine-watch.ts';
 import type { Hardware } from './hardware.ts';
 import type { Isolation } from './isolation.ts';
@@ -84,6 +84,26 @@ export const heartbeatOf = (view: NodeView): Heartbeat => {
     if (count === 0 || Buffer.byteLength(JSON.stringify(candidate)) <= HEARTBEAT_MAX) return candidate;
   }
 };
+
+/** What opens a session (docs/protocol.md §3), but for what the session itself adds. */
+export const helloOf = (
+  view: NodeView,
+  audience: string,
+  incarnation: number,
+  jobs: Hello['jobs'],
+): Omit<Hello, 'node' | 'clientNonce'> => ({
+  audience,
+  bootId: view.bootId,
+  incarnation,
+  versions: { agent: view.version, runtime: view.runtimeVersion, protocol: ['1'] },
+  config: view.config.applied && {
+    ...view.config.applied,
+    ...(view.config.pending ? { pending: view.config.pending } : {}),
+  },
+  capacity: view.capacity,
+  models: view.models.filter((m) => m.status.state === 'active').map((m) => m.ref),
+  jobs,
+});
 
 /** Where the agent is in its life. */
 export const phaseOf = (view: NodeView): AgentPhase => {

@@ -6,6 +6,7 @@ import type { AgentStatus } from '../api/resultity-node-status.ts';
 import { fullJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
+import type { Settings } from './settings.ts';
 
 export interface StatusWriterOptions {
   /** `host:port` of the API server. */
@@ -114,3 +115,14 @@ export class StatusWriter {
     }
   }
 }
+
+/** The writer, where there is an API server and a token for it; null outside Kubernetes. */
+export const statusWriterOf = async (
+  settings: Settings,
+  more: Pick<StatusWriterOptions, 'status' | 'clock' | 'logger'>,
+): Promise<StatusWriter | null> => {
+  const { apiServer, name, namespace } = settings;
+  const { serviceAccount } = settings.paths;
+  const token = await readFile(join(serviceAccount, 'token')).catch(() => null);
+  return apiServer && token ? new StatusWriter({ apiServer, serviceAccount, name, namespace, ...more }) : null;
+};
