@@ -488,6 +488,7 @@ describe('attacks on the configuration', () => {
       host: { sources: ['https://evil.example/'] },
       http: { sources: ['http://models.example/'] },
       task: { tasks: ['paint'] },
+      engine: { engine: { name: 'other', minVersion: '1', args: {} } },
       expect: { test: { request: {}, expect: {} } },
     };
     kit.publish({ models: [testModel('good'), ...Object.entries(wrong).map(([n, over]) => testModel(n, over))] });

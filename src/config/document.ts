@@ -36,7 +36,8 @@ const zRuntime = z.object({
 });
 export type RuntimeEntry = z.infer<typeof zRuntime>;
 
-const zDocument = z.object({
+/** The form of the document; what is wrong inside one model is judged later. */
+export const zDocument = z.object({
   schema: z.literal(1),
   network: text,
   environment: z.enum(['testnet', 'mainnet']),

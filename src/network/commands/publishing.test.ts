@@ -292,6 +292,8 @@ describe('the publisher’s commands', () => {
         failed('publish', ...at(), '--snapshot', await draft({ models }), '--try', socket());
       expect(await attempt([model({ contains: 'London' })])).to.contain('tiny:v1 failed; nothing was signed');
       expect(out.join()).to.contain('FAIL, the answer does not contain "London"');
+      await attempt([model({ regex: '^Lond' })]);
+      expect(out.join()).to.contain('FAIL, the answer does not match /^Lond/');
       await attempt([model({ contains: 'Paris', maxFirstTokenMs: 0 })]);
       expect(out.join()).to.contain('FAIL, above maxFirstTokenMs 0');
       await attempt([testModel('other')]);
