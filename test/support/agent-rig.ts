@@ -19,6 +19,8 @@ export interface RigOptions {
   readonly owner?: object;
   readonly privateKey?: string;
   readonly settings?: Record<string, unknown>;
+  /** Environment of the agent besides its settings. */
+  readonly env?: Record<string, string>;
 }
 
 /** The pod on a laptop: the real agent in process, the real launcher.py, the stand-in as its `vllm`, all folders below one. */
@@ -70,6 +72,7 @@ export class AgentRig {
     const o = this.#options;
     const settings = parseSettings(
       {
+        ...o.env,
         RESULTITY_AGENT: JSON.stringify({
           name: 'gpu-a',
           namespace: 'default',
