@@ -1,4 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -285,6 +286,18 @@ describe('the publisher’s commands', () => {
       const shown = await publish({ models: [model({ contains: 'Paris' })] }, '--try', socket());
       expect(shown).to.match(/try tiny:v1: pass, first token \d+ ms\n +Paris\./);
       expect(shown).to.contain('2 of 2 signatures');
+    });
+
+    it('tries an engine behind a URL too', async () => {
+      const tcp = createServer((socket) => void socket.pipe(connect(join(dir, 'engine.sock'))).pipe(socket));
+      await new Promise<void>((done) => tcp.listen(0, '127.0.0.1', done));
+      const url = `http://127.0.0.1:${(tcp.address() as AddressInfo).port}`;
+      try {
+        const shown = await publish({ models: [model({ contains: 'Paris' })] }, '--dry-run', '--try', url);
+        expect(shown).to.contain('try tiny:v1: pass').and.to.contain('nothing was signed');
+      } finally {
+        tcp.close();
+      }
     });
 
     it('signs nothing when an answer is wrong, late, or nobody serves a model', async () => {
