@@ -74,6 +74,17 @@ const measure = async (): Promise<void> => {
     `connect    ${s.sockets} sockets, ${s.active} active in ${(ms / 1e3).toFixed(1)} s: ${((count * 1e3) / ms).toFixed(0)}/s, ${(((s.rssMiB - idle.rssMiB) * 1_024) / count).toFixed(0)} KiB each, ${s.rssMiB.toFixed(0)} MiB in all`,
   );
 
+  at = performance.now();
+  for (const node of nodes) node.close();
+  await pause(500);
+  await sample();
+  await inTurns(nodes, 32, (n) => n.connect());
+  ms = performance.now() - at - 500;
+  s = await sample();
+  print(
+    `reconnect  ${s.sockets} sockets in ${(ms / 1e3).toFixed(1)} s: ${((count * 1e3) / ms).toFixed(0)}/s, ${(s.cpuMs / count).toFixed(2)} ms of CPU each`,
+  );
+
   // heartbeats as nodes send them, spread over their interval
   let beat = 0;
   const beats = setInterval(() => {

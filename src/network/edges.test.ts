@@ -95,6 +95,12 @@ describe('the network service at its edges', () => {
       expect(await raw(lines.join('\n'))).to.deep.equal({ lastN: 3 });
       const gap = await raw(JSON.stringify({ n: 5, prevHash, at: 1, kind: 'job', data: {} }));
       expect(gap.error).to.deep.include({ code: 'log_gap', lastN: 3 });
+      // an agent that lost its state begins again: what is held stays, and the agent is told how far that goes
+      const again = await raw(
+        JSON.stringify({ n: 1, prevHash: JSON.parse(lines[0]!).prevHash, at: 2, kind: 'x', data: {} }),
+      );
+      expect(again.error).to.deep.include({ code: 'log_gap', lastN: 3 });
+      expect(await raw(lines.join('\n'))).to.deep.equal({ lastN: 3 });
       expect(code(await logs('no record'))).to.equal('400 bad_request');
     });
   });

@@ -3,11 +3,11 @@ import type { Counter } from '../lib/metrics.ts';
 import {
   type Address,
   type Domain,
+  type Hex32,
   type JobReceiptMessage,
   type JobReceiptStruct,
   type JobResultMessage,
   recoverAddress,
-  resultHash,
   type Signer,
   sha256Hex,
   signStruct,
@@ -53,9 +53,11 @@ export class Ledger {
   settle(node: Address, message: JobResultMessage, job: Job | undefined): Settled | undefined {
     const { store, clock, domain } = this.#ports;
     const { result, output } = message;
-    if (result.node !== node || recoverAddress(structDigest(domain, 'JobResult', result), message.sig) !== node)
-      return undefined;
-    const hash = resultHash(domain, result);
+    if (result.node !== node) return undefined;
+    const digest = structDigest(domain, 'JobResult', result);
+    if (recoverAddress(digest, message.sig) !== node) return undefined;
+    // what resultHash is: the digest again would be the dearest step of a result
+    const hash: Hex32 = `0x${Buffer.from(digest).toString('hex')}`;
     const before = store.receiptOf(hash);
     const offer = store.attempt(result.jobId, result.attempt);
     const judgement = judge({

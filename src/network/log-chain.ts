@@ -15,7 +15,7 @@ const FIRST = `sha256:${ZERO_32.slice(2)}`;
 
 /**
  * Takes a chunk of a node's execution record: NDJSON lines, each naming the hash of the one before (docs/protocol.md §8).
- * Lines that are held already are skipped. @returns the last n held @throws HttpFailure 409 log_gap with lastN
+ * Lines that are held already are skipped; others in their place are a second history, which is never taken for the first. @returns the last n held @throws HttpFailure 409 log_gap with lastN
  */
 export const appendLogs = (store: Store, node: Address, body: Uint8Array): number => {
   const end = store.logEnd(node);
@@ -24,9 +24,10 @@ export const appendLogs = (store: Store, node: Address, body: Uint8Array): numbe
   let { n, hash } = end.n === 0 ? { n: 0, hash: FIRST } : end;
   for (const line of lines) {
     const record = readRecord(line);
+    const joins =
+      record.n <= end.n ? store.logLine(node, record.n) === line : record.n === n + 1 && record.prevHash === hash;
+    if (!joins) throw new HttpFailure('log_gap', 'the chunk does not join what is held', { lastN: end.n });
     if (record.n <= end.n) continue;
-    if (record.n !== n + 1 || record.prevHash !== hash)
-      throw new HttpFailure('log_gap', 'the chunk does not join what is held', { lastN: end.n });
     n = record.n;
     hash = `sha256:${createHash('sha256').update(line).digest('hex')}`;
     fresh.push(line);

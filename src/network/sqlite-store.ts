@@ -117,6 +117,9 @@ export class SqliteStore implements Store {
     const found = this.#one('select n, hash from log_ends where node = ?', node);
     return found ? { n: found.n as number, hash: found.hash as string } : { n: 0, hash: '' };
   }
+  logLine(node: Address, n: number): string | undefined {
+    return this.#one('select line from logs where node = ? and n = ?', node, n)?.line as string | undefined;
+  }
   appendLog(node: Address, from: number, lines: readonly string[], hash: string): void {
     this.#write(() => {
       lines.forEach((line, i) => {

@@ -106,6 +106,7 @@ export interface Store {
 
   /** Last record of a node's execution record, n = 0 before the first. */
   logEnd(node: Address): { readonly n: number; readonly hash: string };
+  logLine(node: Address, n: number): string | undefined;
   appendLog(node: Address, from: number, lines: readonly string[], hash: string): void;
   close(): void;
 }
