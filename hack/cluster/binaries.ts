@@ -45,7 +45,7 @@ const BUILD_TIME: Record<Program, string> = {
   helm: '3 min',
   kwok: '75 s',
   registry: '85 s',
-  coredns: '3 min',
+  coredns: '75 s',
   pause: '5 s',
 };
 
