@@ -81,12 +81,12 @@ export class FaultProxy {
       this.#links.delete(link);
       for (const lane of link.lanes) lane.mute();
       const other = link[cut === 'client' ? 'upstream' : 'client'];
-      link[cut].resetAndDestroy();
+      cutOff(link[cut]);
       other.resume();
       left.push(other);
     }
     return () => {
-      for (const socket of left) socket.resetAndDestroy();
+      for (const socket of left) cutOff(socket);
     };
   }
 
@@ -119,10 +119,16 @@ export class FaultProxy {
   #drop(link: Link): void {
     if (!this.#links.delete(link)) return;
     for (const lane of link.lanes) lane.mute();
-    link.client.resetAndDestroy();
-    link.upstream.resetAndDestroy();
+    cutOff(link.client);
+    cutOff(link.upstream);
   }
 }
+
+/** RST; a socket that is not yet or no longer open both ways is closed plainly: there `reset` fails and leaks the handle. */
+const cutOff = (socket: Socket): void => {
+  if (socket.connecting || socket.writableEnded || socket.readableEnded || socket.writableLength > 0) socket.destroy();
+  else if (!socket.destroyed) socket.resetAndDestroy();
+};
 
 /** One direction of one connection: one chunk at a time through the toxics. */
 class Lane {
@@ -150,12 +156,12 @@ class Lane {
   }
 
   async #pump(from: Socket): Promise<void> {
-    const queue: Buffer[] = [];
+    const queue: { readonly bytes: Buffer; readonly at: number }[] = [];
     let ended = false;
     let wake = (): void => {};
     from.on('data', (chunk: Buffer) => {
-      queue.push(chunk);
-      if (queue.length > 64) from.pause();
+      queue.push({ bytes: chunk, at: performance.now() });
+      if (queue.length > 256) from.pause();
       wake();
     });
     from.once('end', () => {
@@ -165,7 +171,7 @@ class Lane {
     this.#stop.signal.addEventListener('abort', () => wake());
     while (!this.#stop.signal.aborted) {
       const chunk = queue.shift();
-      if (chunk) await this.#pass(chunk);
+      if (chunk) await this.#pass(chunk.bytes, chunk.at);
       else if (ended) {
         if (!this.#toxics().some((t) => t.kind === 'blackhole')) this.#to.end();
         return;
@@ -178,14 +184,18 @@ class Lane {
     }
   }
 
-  async #pass(chunk: Buffer): Promise<void> {
+  async #pass(chunk: Buffer, cameAt: number): Promise<void> {
     const { signal } = this.#stop;
     const toxics = this.#toxics();
     const find = <K extends Toxic['kind']>(kind: K) =>
       toxics.find((t): t is Extract<Toxic, { kind: K }> => t.kind === kind);
     if (find('blackhole')) return;
     const latency = find('latency');
-    if (latency) await sleep(latency.ms + this.#random.next() * (latency.jitterMs ?? 0), undefined, { signal });
+    if (latency) {
+      // from its arrival on: what waits behind another chunk is not delayed twice
+      const due = cameAt + latency.ms + this.#random.next() * (latency.jitterMs ?? 0) - performance.now();
+      if (due > 0) await sleep(due, undefined, { signal });
+    }
     const limit = find('limit');
     this.#passed += chunk.length;
     if (limit && this.#passed > limit.bytes) {
