@@ -179,12 +179,13 @@ export class Hub implements SessionHost, NodeLink {
   // ——— what the rest of the service asks for
   /** Tells the dispatcher when what a node may do has changed. */
   refresh(node: Address, always = false): void {
-    const view = this.#ports.registry.view(node);
-    if (!always && this.#offering.get(node) === view.offers) return;
-    if (this.#offering.get(node) !== view.offers)
-      this.#ports.log.info({ node, state: this.#ports.registry.state(node), offers: view.offers }, 'node rotation');
-    this.#offering.set(node, view.offers);
-    this.#desk?.nodeChanged(view);
+    const { registry, log } = this.#ports;
+    const offers = registry.offers(node);
+    const changed = this.#offering.get(node) !== offers;
+    if (!always && !changed) return;
+    if (changed) log.info({ node, state: registry.state(node), offers }, 'node rotation');
+    this.#offering.set(node, offers);
+    this.#desk?.nodeChanged(registry.view(node));
   }
   /** A heartbeat over HTTP changes nothing while a socket is open (§4). */
   heartbeat(node: Address, heartbeat: Heartbeat): void {

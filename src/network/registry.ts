@@ -121,6 +121,10 @@ export class Registry {
     return this.#nodes.get(node)?.heartbeat?.config?.digest;
   }
 
+  /** Whether it may get offers now: what a sweep over all nodes asks, so nothing else is computed. */
+  offers(node: Address): boolean {
+    return this.state(node) === 'active' && this.#upToDate(this.#live(node));
+  }
   view(node: Address): DispatchNode {
     const live = this.#live(node);
     const { document } = this.#config ?? {};
@@ -129,7 +133,7 @@ export class Registry {
       hb && document ? live.memberships.of(live.row, hb, document) : { ids: [], isolated: false };
     return {
       node,
-      offers: this.state(node) === 'active' && this.#upToDate(live),
+      offers: this.offers(node),
       slots: live.capacity.slots,
       capacity: live.capacity.slots + live.capacity.queue,
       models: hb && document ? servedModels(hb, document) : new Map(),

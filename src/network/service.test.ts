@@ -256,6 +256,32 @@ describe('the network service', () => {
     rig.beat(node);
   });
 
+  it('tells a waiting caller to come back when it restarts; the official client does, and the old result is late', async () => {
+    const patient = new OpenAI({ apiKey: API_KEY, baseURL: `${rig.url}/v1`, maxRetries: 2 });
+    const asked = patient.chat.completions.create({ model: rig.model.ref, messages: MESSAGES });
+    const plain = rig.post(
+      '/v1/chat/completions',
+      { model: rig.model.ref, messages: MESSAGES },
+      { authorization: `Bearer ${API_KEY}` },
+    );
+    const old = await take();
+    await take();
+    await rig.restart();
+    const told = await plain;
+    expect(told.status).to.equal(503);
+    expect(told.headers.get('retry-after')).to.equal('2');
+    expect(((await told.json()) as { error: { code: string } }).error.code).to.equal('unavailable');
+    await node.gone();
+    await node.connect();
+    rig.beat(node);
+    node.send('job.result', node.result(old.offer, old.payload, ANSWER));
+    expect((await node.receipt()).receipt.verdict).to.equal('late');
+    const { offer, payload } = await take();
+    node.send('job.result', node.result(offer, payload, ANSWER));
+    expect((await node.receipt()).receipt.verdict).to.equal('accepted');
+    expect((await asked).choices[0]?.message.content).to.equal('Paris');
+  });
+
   it('keeps nodes, publication, incarnation and receipts over a restart', async () => {
     const asked = chat();
     const { offer, payload } = await take();
