@@ -6,7 +6,7 @@ describe('network service and agent torn apart under load', function () {
   this.timeout(180_000);
   let report: RunReport;
   before(async () => {
-    report = await run({ disconnects: 8, seed: 4, clients: 64, open: 50, limitMs: 100_000, say: () => {} });
+    report = await run({ disconnects: 6, seed: 4, clients: 64, open: 50, limitMs: 90_000, say: () => {} });
     if (report.stopped !== undefined || report.verdict.violations.length > 0)
       process.stderr.write(`${table(report)}\n`);
   });
