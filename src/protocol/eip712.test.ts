@@ -1,8 +1,9 @@
 import { expect } from 'chai';
-import { verifyTypedData } from 'ethers';
+import { keccak256 as ethersKeccak, verifyTypedData } from 'ethers';
 import { readVectors } from '../../test/support/vectors.ts';
 import { Secret } from '../lib/secret.ts';
 import { domainOf, type StructName, type StructValue, structDigest, typedData } from './eip712.ts';
+import { keccak256 } from './keccak.ts';
 import { createSigner, recoverAddress, signStruct } from './signature.ts';
 import type { Address } from './values.ts';
 
@@ -44,6 +45,12 @@ describe('EIP-712 structs', () => {
     };
     const { EIP712Domain: _, ...types } = data.types;
     expect(verifyTypedData(data.domain, types, data.message, bind.signature).toLowerCase()).to.equal(bind.signer);
+  });
+  it('computes keccak256 as ethers does, whatever the length', () => {
+    for (const length of [0, 1, 31, 32, 135, 136, 137, 400]) {
+      const data = Buffer.alloc(length, length);
+      expect(`0x${keccak256(data).toString('hex')}`).to.equal(ethersKeccak(data));
+    }
   });
   it('separates networks and chains', () => {
     const ticket = vectors.structs.find((v) => v.struct === 'ConfigTicket')!;

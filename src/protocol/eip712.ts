@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { keccak256 } from 'ethers/crypto';
 import { CodedError } from '../lib/errors.ts';
+import { keccak256 } from './keccak.ts';
 import type { Address, Hex32, Sha256 } from './values.ts';
 
 /** The structs of docs/protocol.md §1, field by field, in the order that is hashed. */
@@ -44,8 +44,7 @@ export interface Domain {
   readonly separator: Uint8Array;
 }
 
-const keccak = (data: Uint8Array): Buffer => Buffer.from(keccak256(data).slice(2), 'hex');
-const keccakText = (text: string): Buffer => keccak(Buffer.from(text, 'utf8'));
+const keccakText = (text: string): Buffer => keccak256(Buffer.from(text, 'utf8'));
 
 interface Compiled {
   readonly typeHash: Buffer;
@@ -97,7 +96,7 @@ const encodeField = (type: string, value: unknown, name: string): Buffer => {
 export const domainOf = (network: string, chainId: number): Domain => ({
   network,
   chainId,
-  separator: keccak(
+  separator: keccak256(
     Buffer.concat([
       DOMAIN_TYPE,
       keccakText('Resultity'),
@@ -113,8 +112,8 @@ export const structDigest = <N extends StructName>(domain: Domain, name: N, valu
   const { typeHash, fields } = COMPILED[name];
   const members = value as Record<string, unknown>;
   const encoded = fields.map((f) => encodeField(f.type, members[f.name], f.name));
-  const hashed = keccak(Buffer.concat([typeHash, ...encoded]));
-  return keccak(Buffer.concat([Buffer.from([0x19, 0x01]), domain.separator, hashed]));
+  const hashed = keccak256(Buffer.concat([typeHash, ...encoded]));
+  return keccak256(Buffer.concat([Buffer.from([0x19, 0x01]), domain.separator, hashed]));
 };
 
 /** The typed data in the form that wallets take (eth_signTypedData_v4), for signing offline. */

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
-import { keccak256, SigningKey } from 'ethers/crypto';
+import { SigningKey } from 'ethers/crypto';
 import { CodedError } from '../lib/errors.ts';
 import { Secret } from '../lib/secret.ts';
 import { type Domain, type StructName, type StructValue, structDigest } from './eip712.ts';
+import { keccak256 } from './keccak.ts';
 import type { Address } from './values.ts';
 
 /** 65 bytes r‖s‖v as `0x` and 130 lower-case hex digits. */
@@ -87,7 +88,7 @@ const backend = loadNative() ?? ethersBackend;
 export const signatureBackend: 'native' | 'ethers' = backend.name;
 
 const addressOf = (publicKey: Uint8Array): Address =>
-  `0x${keccak256(Buffer.from(publicKey).subarray(1)).slice(-40)}` as Address;
+  `0x${keccak256(Buffer.from(publicKey).subarray(1)).toString('hex').slice(-40)}`;
 
 const ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
 const HALF_ORDER = ORDER / 2n;
