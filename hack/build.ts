@@ -15,6 +15,14 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
 /** Native or optional modules that stay outside the bundles and are copied into the image. */
 export const EXTERNAL = ['secp256k1'];
 
+/** CommonJS packages ask for `require`; undici 8 needs a Node that an older host may not have: said in one line. */
+const BANNER = `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);
+const [__major = 0, __minor = 0] = process.versions.node.split('.').map(Number);
+if (__major < 22 || (__major === 22 && __minor < 19)) {
+  console.error(\`this program needs Node.js 22.19 or later; this is \${process.version}\`);
+  process.exit(1);
+}`;
+
 /** Bundles one program for Node, everything but EXTERNAL inside. Throws when the entry is missing or does not build. */
 export async function bundle(entry: string, outfile: string): Promise<void> {
   const source = join(repoRoot, entry);
@@ -27,10 +35,7 @@ export async function bundle(entry: string, outfile: string): Promise<void> {
     target: 'node26',
     format: 'esm',
     external: [...EXTERNAL],
-    // some dependencies are CommonJS and call require() for Node's own modules
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
+    banner: { js: BANNER },
     keepNames: true,
     legalComments: 'none',
     logLevel: 'error',
