@@ -13,7 +13,8 @@ import {
 import type { MinimalNetwork } from '../network/index.ts';
 import { accepts, rejects } from './agent-cases.ts';
 
-const LONG = `Tell me all that you know. ${'And then some more. '.repeat(60)}`;
+/** Many short words: an engine that repeats or continues them has something to do. */
+const LONG = `Go on with: ${'a b c '.repeat(60)}`;
 const of =
   (offer: Frame) =>
   ({ jobId }: Json): boolean =>
@@ -169,6 +170,11 @@ export const agentJobCases: Case<MinimalNetwork>[] = [
       await pause(300);
       const next = await network.reconnect([{ ...keyOf(offer), deltas: 1 }]);
       const named = list(next.hello.jobs).map(object).find(of(offer));
+      const done = network.calls.find(({ path, body }) => path === '/v1/results' && resultOf(offer)(body));
+      if (!named && done) {
+        network.checkResult(offer, done.body);
+        throw new Skip('the job ended during the cut and its result came over /v1/results: give it a slower engine');
+      }
       expectThat(named !== undefined && named.attempt === 1, `hello.jobs is ${JSON.stringify(next.hello.jobs)}`);
       const { body } = await next.peer.next('job.result', 60_000, resultOf(offer));
       network.checkResult(offer, body);
