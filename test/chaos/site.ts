@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -95,6 +95,7 @@ export class Site {
       existsSync(join(this.#pod.paths.control as string, 'desired.json')),
     );
     this.#pod.startLauncher({ RESULTITY_SIM_TOKEN_MS: String(this.#o.tokenMs) });
+    process.once('exit', this.#stopLauncher);
     await until('the node is active', 60_000, () => this.inRotation());
   }
 
@@ -184,10 +185,19 @@ export class Site {
     return ended(this.#network, 'SIGTERM');
   }
 
+  /** When the driver is interrupted: ends launcher and engine. Ctrl-C reaches the launcher too, which then leaves its engine. */
+  readonly #stopLauncher = (): void => {
+    const { launcher, paths } = this.#pod;
+    launcher?.kill('SIGKILL');
+    const facts = JSON.parse(readFileSync(join(paths.engine as string, 'launcher.json'), 'utf8')) as { pid?: number };
+    if (facts.pid) process.kill(facts.pid, 'SIGKILL');
+  };
+
   /** Ends every process that it started; the agent's folders go, the run's stay. */
   async close(): Promise<void> {
     await this.killAgent();
     await this.killNetwork();
+    process.removeListener('exit', this.#stopLauncher);
     await this.#rig?.close();
     await this.#proxy?.close();
   }
