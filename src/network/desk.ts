@@ -48,6 +48,8 @@ type JobRef = { readonly jobId: string; readonly attempt: number };
 /** An ended job is kept for results that are still under way. */
 const KEPT_MS = 600_000;
 const TICK_MS = 200;
+/** How long ended jobs may wait to be forgotten. */
+const REST_MS = 30_000;
 
 /**
  * The shell around the dispatcher: turns its actions into frames and answers, and frames into its inputs. Holds every job
@@ -58,6 +60,7 @@ export class JobDesk {
   readonly #dispatcher: Dispatcher;
   readonly #jobs = new Map<string, Job>();
   #ticking = false;
+  #rest: AbortController | undefined;
   #closed = false;
   readonly #stop = new AbortController();
 
@@ -259,14 +262,16 @@ export class JobDesk {
     this.#ports.metrics.jobs.inc({ outcome });
   }
 
-  /** Ticks while there is a job that time can change, and not otherwise. */
+  /** Ticks while there is a job that time can change, and rests while there are only ended ones; a new job ends the rest. */
   #keepTicking(): void {
+    this.#rest?.abort();
     if (this.#ticking || this.#closed) return;
     this.#ticking = true;
     const { clock } = this.#ports;
     const loop = async (): Promise<void> => {
       while (this.#jobs.size > 0) {
-        await clock.sleep(this.#dispatcher.size > 0 ? TICK_MS : 30_000, this.#stop.signal);
+        if (this.#dispatcher.size > 0) await clock.sleep(TICK_MS, this.#stop.signal);
+        else await this.#restFor(REST_MS);
         const now = this.#now();
         this.#run(this.#dispatcher.tick(now));
         for (const job of this.#jobs.values()) if (job.keptUntil <= now) this.#jobs.delete(job.jobId);
@@ -279,6 +284,19 @@ export class JobDesk {
       this.#ports.log.error({ error }, 'a tick of the dispatcher failed');
       this.#keepTicking();
     });
+  }
+
+  /** Sleeps until `ms` are over or a job arrives. */
+  async #restFor(ms: number): Promise<void> {
+    const rest = new AbortController();
+    this.#rest = rest;
+    try {
+      await this.#ports.clock.sleep(ms, AbortSignal.any([this.#stop.signal, rest.signal]));
+    } catch (error) {
+      if (!rest.signal.aborted) throw error;
+    } finally {
+      this.#rest = undefined;
+    }
   }
 
   #now(): number {

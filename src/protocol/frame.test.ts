@@ -111,6 +111,7 @@ describe('frames', () => {
       () => reader.verify({ ...parsed, ts: 8 }, signer.address),
       () => reader.verify({ ...parsed, t: 'job.lost' }, signer.address),
       () => reader.verify({ ...parsed, sig: undefined }, signer.address),
+      () => reader.verify(parseFrame(good.replace(/,"sig":"0x[0-9a-f]+"/, ''), LIMIT), signer.address),
       () => reader.verify(parsed, createSigner(new Secret(keys.online)).address),
       () => reader.verify(parsed, signer.address, BEFORE_HELLO),
       () => new FrameReader('net', domain, session).verify(parsed, signer.address),

@@ -28,7 +28,7 @@ const zHeader = z.object({
   seq: zUint,
   ts: zUint,
   // judged apart: a wrong signature form is an authentication failure, not a schema error
-  sig: z.unknown(),
+  sig: z.unknown().optional(),
 });
 
 /** What stands behind a session's signatures; both ends hold the same. */

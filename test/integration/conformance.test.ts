@@ -6,16 +6,9 @@ import { AgentRig } from '../support/agent-rig.ts';
 import { API_KEY, ServiceRig } from '../support/service-rig.ts';
 
 /**
- * Cases that the document demands and this implementation fails today, each with why. Empty is the goal; what depends on
- * timing may pass all the same.
+ * Cases that the document demands and this implementation fails today, each with why. Empty is the goal.
  */
-const TICKS =
-  'the dispatcher sleeps up to 30 s after an idle moment, so offers are not withdrawn or made again in time';
-const KNOWN_FAILURES: Record<string, string> = {
-  'a missing sig, in hello and after it, closes 4401 and not 4400': 'a header without sig fails the schema first',
-  'job.lost and job.reject bring the job back with a higher attempt': TICKS,
-  'an offer that is not accepted within 2 s is cancelled': TICKS,
-};
+const KNOWN_FAILURES: Record<string, string> = {};
 
 const unexpected = (verdicts: readonly Verdict[]): string[] =>
   verdicts.filter((v) => v.outcome === 'fail' && !Object.hasOwn(KNOWN_FAILURES, v.title)).map(lineOf);
