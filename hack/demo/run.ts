@@ -112,7 +112,7 @@ const hostVolume = (name: string, path: string, claim: string, mode: string): ob
 /** Keys, root and certificates of a private network, unless they stand from a demo that was kept. */
 const initNetwork = async (target: Target): Promise<string> => {
   const dir = networkDir(target);
-  if (!target.found) rmSync(dir, { recursive: true, force: true });
+  if (!target.found) rmSync(target.dir, { recursive: true, force: true }); // of a run that was killed
   if (existsSync(join(dir, 'roots/1.json'))) return dir;
   mkdirSync(join(dir, '..'), { recursive: true });
   const password = join(dir, '..', 'password');

@@ -12,14 +12,17 @@ const make = () => {
   const clock = new FakeClock();
   const made: EventObject[] = [];
   const series: unknown[] = [];
-  const state = { refuse: false };
+  const state: { refuse: boolean; slow?: Promise<void> } = { refuse: false };
   const client = {
     create: async (_: unknown, event: EventObject) => {
       if (state.refuse) throw new ApiError('no', { status: 403 });
+      await state.slow;
       made.push(event);
     },
-    patchMerge: async (_: unknown, ref: { name: string }, patch: { series: unknown }) =>
-      series.push([ref.name, patch.series]),
+    patchMerge: async (_: unknown, ref: { name: string }, patch: { series: unknown }) => {
+      if (made.length === 0) throw new ApiError('not there yet', { status: 404 });
+      series.push([ref.name, patch.series]);
+    },
   } as unknown as RecorderOptions['client'];
   const recorder = new EventRecorder({
     client,
@@ -44,6 +47,21 @@ describe('EventRecorder', () => {
     expect(t.series[0]).to.have.nested.property('1.count', 5);
     expect(t.made[0]).to.have.nested.property('regarding.uid', 'u');
     expect(t.clock.waiting).to.equal(0);
+  });
+
+  it('writes a series only after its event stands, also when it closes at once', async () => {
+    const t = make();
+    let arrive = (): void => undefined;
+    t.state.slow = new Promise((resolve) => {
+      arrive = resolve;
+    });
+    for (let i = 0; i < 3; i++) t.say();
+    const closed = t.recorder.close();
+    await settle();
+    arrive();
+    await closed;
+    expect(t.series).to.have.length(1);
+    expect(t.series[0]).to.have.nested.property('1.count', 3);
   });
 
   it('begins a new event for another reason, and after six minutes of silence', async () => {

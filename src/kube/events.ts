@@ -63,6 +63,8 @@ const MAX_SERIES = 2_000;
 interface Known {
   readonly namespace: string;
   readonly name: string;
+  /** Whether the event stands on the server; a series is written only after that. */
+  created: Promise<boolean>;
   count: number;
   lastAt: number;
   lastTime: string;
@@ -106,28 +108,37 @@ export class EventRecorder {
       .replace(/[^a-z0-9]/g, '')
       .slice(0, 16)}`;
     const eventTime = microTime(now);
-    this.#known.set(id, { namespace, name: eventName, count: 1, written: 1, lastAt: now, lastTime: eventTime });
+    const created = this.#write('created', () =>
+      this.#o.client.create(events, {
+        metadata: { namespace, name: eventName },
+        eventTime,
+        type: event.type,
+        reason: event.reason,
+        action,
+        note: bounded(event.note),
+        regarding: {
+          apiVersion: apiVersionOf(type),
+          kind: type.kind,
+          namespace: regarding.metadata?.namespace,
+          name,
+          uid,
+          resourceVersion,
+        },
+        reportingController: this.#o.controller,
+        reportingInstance: this.#o.instance,
+      }),
+    );
+    this.#known.set(id, {
+      namespace,
+      name: eventName,
+      created,
+      count: 1,
+      written: 1,
+      lastAt: now,
+      lastTime: eventTime,
+    });
     this.#spawn(
-      this.#write('created', () =>
-        this.#o.client.create(events, {
-          metadata: { namespace, name: eventName },
-          eventTime,
-          type: event.type,
-          reason: event.reason,
-          action,
-          note: bounded(event.note),
-          regarding: {
-            apiVersion: apiVersionOf(type),
-            kind: type.kind,
-            namespace: regarding.metadata?.namespace,
-            name,
-            uid,
-            resourceVersion,
-          },
-          reportingController: this.#o.controller,
-          reportingInstance: this.#o.instance,
-        }),
-      ).then((ok) => {
+      created.then((ok) => {
         if (!ok) this.#known.delete(id);
       }),
     );
@@ -146,6 +157,7 @@ export class EventRecorder {
 
   async #fold(known: Known): Promise<void> {
     await pause(this.#o.clock, this.#o.foldMs ?? 10_000, this.#stop.signal);
+    if (!(await known.created)) return;
     const { count } = known;
     const series: Series = { count, lastObservedTime: known.lastTime };
     known.written = count;

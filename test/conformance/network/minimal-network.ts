@@ -127,7 +127,7 @@ export class MinimalNetwork {
     this.#sessions.push({ peer, serverNonce, hello: hello.body, helloMs: welcomedAt - from, welcomedAt });
   }
   /** The session that is open, waiting for one if need be. */
-  async session(ms = 20_000): Promise<Session> {
+  async session(ms = 40_000): Promise<Session> {
     const end = performance.now() + ms;
     for (;;) {
       const last = this.#sessions.at(-1);
@@ -137,7 +137,7 @@ export class MinimalNetwork {
     }
   }
   /** Ends the session with bye and waits for the next one. */
-  async reconnect(jobs: Json[] = [], ms = 20_000): Promise<Session> {
+  async reconnect(jobs: Json[] = [], ms = 40_000): Promise<Session> {
     this.jobs = jobs;
     const { peer } = await this.session();
     peer.send('bye', { reason: 'restart', retryAfterMs: 50 });
