@@ -30,6 +30,7 @@ export interface E2e {
 }
 
 let shared: E2e | undefined;
+let up: Target | undefined;
 export const e2e = (): E2e => {
   if (!shared) throw new Error('the cluster is not up');
   return shared;
@@ -39,6 +40,7 @@ before(async function () {
   this.timeout(1_800_000);
   const progress = terminalProgress();
   const target = await ownCluster(progress, 'e2e');
+  up = target;
   const k = (...args: string[]): Promise<string> => target.kubectl(['-n', NS, ...args]);
   const get = async (kind: string, name: string): Promise<Json> => JSON.parse(await k('get', kind, name, '-o', 'json'));
   try {
@@ -77,8 +79,7 @@ before(async function () {
 
 after(async function () {
   this.timeout(300_000);
-  if (shared && !process.env.RESULTITY_KEEP) await shared.target.down();
-  shared = undefined;
+  if (!process.env.RESULTITY_KEEP) await up?.down();
 });
 
 /** Asks again every half second until the check returns something; fails with what was last seen. */
