@@ -81,6 +81,9 @@ describe('a configuration that lies', () => {
   };
   afterEach(async () => {
     if (lying) await truth();
+    await stillServes();
+    const ready = async (): Promise<boolean> => (await e2e().condition('rnode', 'demo-0', 'Ready')).status === 'True';
+    await eventually('Ready again after the network’s restarts', ready, 90_000);
   });
 
   const digests = async (): Promise<{ operator: string; agent: string }> => {
@@ -113,7 +116,7 @@ describe('a configuration that lies', () => {
     const { installed } = e2e();
     const asked = (): Promise<string> =>
       installed.withApi(async (api) => (await api.ask({ model: installed.model, ...QUESTION }, false)).text);
-    expect(await eventually('an answer', asked, 60_000)).to.contain(installed.expect);
+    expect(await eventually('an answer', asked, 90_000)).to.contain(installed.expect);
   };
   const acceptedByBoth = (other: string): Promise<unknown> =>
     eventually(
