@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { formatElapsed, requireRoot, terminalProgress } from '../lib/index.ts';
 import { runDemo } from './run.ts';
 import { downOwnCluster, otherCluster, ownCluster } from './target.ts';
+import { uninstall } from './uninstall.ts';
 
 const { values } = parseArgs({
   options: {
@@ -44,10 +45,14 @@ try {
     const target = values.context
       ? await otherCluster(values.context, values.registry ?? '')
       : await ownCluster(progress);
-    const leave = values.keep || target.found;
+    const leave = !values.down && (values.keep || target.found);
     let stopping: Promise<void> | undefined;
     const stop = (): Promise<void> => {
-      stopping ??= leave ? Promise.resolve() : target.down();
+      stopping ??= leave
+        ? Promise.resolve()
+        : values.context === undefined
+          ? target.down()
+          : uninstall(target, progress);
       return stopping;
     };
     const interrupted = (): void => {
@@ -55,8 +60,7 @@ try {
     };
     process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
     try {
-      if (values.down) await (await import('./uninstall.ts')).uninstall(target, progress);
-      else await runDemo(target, runtime as 'vllm' | 'sim', leave, progress);
+      if (!values.down) await runDemo(target, runtime as 'vllm' | 'sim', leave, progress);
     } finally {
       await stop();
     }

@@ -21,7 +21,7 @@ export interface Target {
   readonly kubectlCommand: string;
   /** Forwards a local port to a Service; ends with `close`. */
   forward(namespace: string, service: string, port: number): Promise<{ port: number; close(): void }>;
-  /** Stops what the demo started. */
+  /** Stops a cluster of the demo's own; nothing on one that exists. */
   down(): Promise<void>;
 }
 
