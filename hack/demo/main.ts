@@ -8,7 +8,7 @@
 import { parseArgs } from 'node:util';
 import { formatElapsed, requireRoot, terminalProgress } from '../lib/index.ts';
 import { runDemo } from './run.ts';
-import { downOwnCluster, otherCluster, ownCluster } from './target.ts';
+import { downOwnCluster, markKept, otherCluster, ownCluster } from './target.ts';
 import { uninstall } from './uninstall.ts';
 
 const { values } = parseArgs({
@@ -48,6 +48,7 @@ try {
     const leave = !values.down && (values.keep || target.found);
     let stopping: Promise<void> | undefined;
     const stop = (): Promise<void> => {
+      if (leave && target.cluster) markKept();
       stopping ??= leave
         ? Promise.resolve()
         : values.context === undefined

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Cluster, clusterDown, clusterUp, ensurePrograms, findCluster, programPath } from '../cluster/index.ts';
 import type { RegistryTarget } from '../images/registry.ts';
-import { defaultStateDir, exec, execOk, type Progress } from '../lib/index.ts';
+import { defaultStateDir, exec, execOk, type Progress, quietProgress } from '../lib/index.ts';
 
 /** Where the demo runs: a cluster of its own, or one that exists. */
 export interface Target {
@@ -29,7 +30,8 @@ export const CLUSTER = 'demo';
 
 /** A real Kubernetes of our own; needs root and Debian. */
 export const ownCluster = async (progress: Progress, name = CLUSTER): Promise<Target> => {
-  const found = findCluster({ name }) !== undefined;
+  const found = existsSync(keptMark(name)) && findCluster({ name }) !== undefined;
+  if (!found) await downOwnCluster(quietProgress, name); // what a killed run left
   await ensurePrograms(['kubectl', 'helm'], progress);
   const cluster = await clusterUp({ name, gpus: 1, progress });
   const kube = ['--kubeconfig', cluster.kubeconfig];
@@ -50,6 +52,10 @@ export const downOwnCluster = async (progress: Progress, name = CLUSTER): Promis
   await clusterDown({ name, progress });
   rmSync(filesDir(name), { recursive: true, force: true });
 };
+
+/** Says that the cluster was left up on purpose. Without it a cluster that runs is the leftover of a killed run. */
+const keptMark = (name: string): string => join(filesDir(name), 'kept');
+export const markKept = (name = CLUSTER): void => writeFileSync(keptMark(name), '');
 
 const filesDir = (name: string): string => defaultStateDir(`${name}-files`);
 

@@ -5,7 +5,7 @@
 import { after, before } from 'mocha';
 import { NODE_NAMESPACE } from '../../hack/demo/names.ts';
 import { applyManifests, type Installed, install, type Runtime } from '../../hack/demo/run.ts';
-import { downOwnCluster, ownCluster, type Target } from '../../hack/demo/target.ts';
+import { markKept, ownCluster, type Target } from '../../hack/demo/target.ts';
 import { waitForNode } from '../../hack/demo/wait.ts';
 import { terminalProgress } from '../../hack/lib/index.ts';
 
@@ -39,7 +39,6 @@ export const e2e = (): E2e => {
 before(async function () {
   this.timeout(1_800_000);
   const progress = terminalProgress();
-  if (!process.env.RESULTITY_KEEP) await downOwnCluster(progress, 'e2e'); // of a run that was killed
   const target = await ownCluster(progress, 'e2e');
   up = target;
   const k = (...args: string[]): Promise<string> => target.kubectl(['-n', NS, ...args]);
@@ -80,7 +79,8 @@ before(async function () {
 
 after(async function () {
   this.timeout(300_000);
-  if (!process.env.RESULTITY_KEEP) await up?.down();
+  if (process.env.RESULTITY_KEEP) markKept('e2e');
+  else await up?.down();
 });
 
 /** Asks again every half second until the check returns something; fails with what was last seen. */
