@@ -1,5 +1,5 @@
 import { FIELD_MANAGER, KEY } from '../../src/api/contract.ts';
-import type { ResultityNetwork, ResultityNetworkStatus, ResultityNode } from '../../src/api/index.ts';
+import { isTrue, type ResultityNetwork, type ResultityNetworkStatus, type ResultityNode } from '../../src/api/index.ts';
 import type { Floor } from '../../src/config/index.ts';
 import {
   Controller,
@@ -202,7 +202,7 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
       const answer = await askSight(network.spec.endpoint, dispatcher, [...ids], signal);
       o.views.setSight(key, { ...answer, asked: ids });
     }
-    const restless = nodes.some((n) => n.status?.phase !== 'Active');
+    const restless = nodes.some((n) => !isTrue(n.status?.conditions, 'Ready'));
     at.nextSight = o.clock.monotonic() + (restless ? sightMs.restless : sightMs.settled);
   };
 
