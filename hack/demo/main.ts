@@ -8,7 +8,7 @@
 import { parseArgs } from 'node:util';
 import { formatElapsed, requireRoot, terminalProgress } from '../lib/index.ts';
 import { runDemo } from './run.ts';
-import { downOwnCluster, markKept, otherCluster, ownCluster } from './target.ts';
+import { CLUSTER, downOwnCluster, markKept, otherCluster, ownCluster } from './target.ts';
 import { uninstall } from './uninstall.ts';
 
 const { values } = parseArgs({
@@ -40,7 +40,7 @@ const started = performance.now();
 try {
   if (values.context === undefined) requireRoot('a cluster of its own');
   if (values.down && values.context === undefined) {
-    await downOwnCluster(progress);
+    await downOwnCluster(progress, CLUSTER, true);
   } else {
     const target = values.context
       ? await otherCluster(values.context, values.registry ?? '')

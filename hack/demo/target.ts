@@ -47,9 +47,9 @@ export const ownCluster = async (progress: Progress, name = CLUSTER): Promise<Ta
   });
 };
 
-/** Stops a cluster of ours and removes the demo's files. Twice is fine. */
-export const downOwnCluster = async (progress: Progress, name = CLUSTER): Promise<void> => {
-  await clusterDown({ name, progress });
+/** Stops a cluster of ours and removes the demo's files; `purge` also the unpacked images, which a next start would reuse. */
+export const downOwnCluster = async (progress: Progress, name = CLUSTER, purge = false): Promise<void> => {
+  await clusterDown({ name, progress, purge });
   rmSync(filesDir(name), { recursive: true, force: true });
 };
 
