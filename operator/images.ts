@@ -1,4 +1,5 @@
 import type { ImageMirror } from '../src/api/index.ts';
+import { compareSemver } from '../src/config/index.ts';
 
 const IMAGE =
   /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)(?::[\w][\w.-]{0,127})?@(sha256:[0-9a-f]{64})$/;
@@ -54,16 +55,5 @@ export const chooseRuntime = <
   minVersion = '0',
 ): R | undefined =>
   runtimes
-    .filter((r) => r.accelerator === accelerator && compareVersions(r.version, minVersion) >= 0)
-    .toSorted((a, b) => compareVersions(b.version, a.version))[0];
-
-/** Compares dotted numbers; what comes after the numbers is ignored. */
-export const compareVersions = (a: string, b: string): number => {
-  const parts = (v: string): number[] => (/^\d+(\.\d+)*/.exec(v)?.[0] ?? '0').split('.').map(Number);
-  const [x, y] = [parts(a), parts(b)];
-  for (let i = 0; i < Math.max(x.length, y.length); i++) {
-    const difference = (x[i] ?? 0) - (y[i] ?? 0);
-    if (difference !== 0) return Math.sign(difference);
-  }
-  return 0;
-};
+    .filter((r) => r.accelerator === accelerator && compareSemver(r.version, minVersion) >= 0)
+    .toSorted((a, b) => compareSemver(b.version, a.version))[0];

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
+import { compareSemver } from '../src/config/index.ts';
 import { facts, resultityNetwork, storedPod } from '../test/support/node-facts.ts';
 import { parseFlags } from './flags.ts';
-import { chooseRuntime, compareVersions, resolveImage } from './images.ts';
+import { chooseRuntime, resolveImage } from './images.ts';
 import { extendedRequests, slimPod } from './inventory.ts';
 import { sizeSummary } from './model/decide.ts';
 import { bounded, keySecretName, modelLabel, modelName } from './names.ts';
@@ -32,7 +33,10 @@ describe('operator: images', () => {
     const all = ['0.9.1', '0.32.0', '0.10.0'].map((version) => ({ engine: 'vllm', version, accelerator: 'cpu' }));
     expect(chooseRuntime(all, 'cpu')?.version).to.equal('0.32.0');
     expect(chooseRuntime(all, 'cpu', '1.0')).to.equal(undefined);
-    expect(compareVersions('0.10', '0.9.9')).to.equal(1);
+    expect(compareSemver('0.10', '0.9.9')).to.equal(1);
+    expect(chooseRuntime([{ engine: 'vllm', version: '0.32.0rc1', accelerator: 'cpu' }], 'cpu', '0.32.0')).to.equal(
+      undefined,
+    );
   });
 });
 

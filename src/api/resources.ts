@@ -1,7 +1,7 @@
 import { GROUP, VERSION } from './contract.ts';
 
 /** `apiVersion` of all our objects. */
-export const apiGroupVersion = 'resultity.com/v1alpha1';
+export const apiGroupVersion = `${GROUP}/${VERSION}`;
 
 /** Kind, plural and group version of each resource; all are namespaced. */
 export const resources = {

@@ -1,4 +1,12 @@
-import { filesProblem, KINDS, type Kind, modelDigest, type Sha256 } from '../protocol/index.ts';
+import {
+  filesProblem,
+  hostListed,
+  isSecureSource,
+  KINDS,
+  type Kind,
+  modelDigest,
+  type Sha256,
+} from '../protocol/index.ts';
 import type { ModelAdminState, ModelEntry, RawModel } from './model-entry.ts';
 
 /** What the owner's own configuration allows beyond https and loopback: hosts inside the cluster, as `host` or `host:port`. */
@@ -85,17 +93,9 @@ export const sourceProblem = (
   if (!URL.canParse(source)) return 'is no URL';
   const url = new URL(source);
   if (url.username !== '' || url.password !== '') return 'carries credentials';
-  const insecure = url.protocol === 'http:' && (isLoopback(url.hostname) || listed(url, options.insecureHosts ?? []));
-  if (url.protocol !== 'https:' && !insecure) return 'is not https';
-  if (!listed(url, trusted)) return 'is on a host that trustedSources does not list';
+  if (!isSecureSource(url, options.insecureHosts ?? [])) return 'is not https';
+  if (!hostListed(url, trusted)) return 'is on a host that trustedSources does not list';
   return base && (!url.pathname.endsWith('/') || url.search !== '' || url.hash !== '')
     ? 'does not end in /'
     : undefined;
 };
-
-/** An entry without a port stands for every port of its host. */
-const listed = (url: URL, hosts: readonly string[]): boolean =>
-  hosts.some((h) => h.toLowerCase() === url.host || h.toLowerCase() === url.hostname);
-
-const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);

@@ -1,4 +1,5 @@
 import { CodedError } from '../lib/errors.ts';
+import { hostListed, isSecureSource } from '../protocol/index.ts';
 
 /** Where model files may come from. */
 export interface SourcePolicy {
@@ -10,11 +11,6 @@ export interface SourcePolicy {
   readonly mirrors: readonly { readonly from: string; readonly to: string }[];
 }
 
-const isLoopback = (hostname: string): boolean =>
-  hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
-const matches = (url: URL, entry: string): boolean =>
-  entry.toLowerCase() === url.host || entry.toLowerCase() === url.hostname;
-
 /** A mirror is written as host or as URL. */
 const asPrefix = (text: string): string => (text.includes('://') ? text : `https://${text}/`);
 
@@ -23,13 +19,10 @@ const asPrefix = (text: string): string => (text.includes('://') ? text : `https
  * @throws CodedError `untrusted_source`, `insecure_source`
  */
 export const checkSourceUrl = (url: URL, policy: SourcePolicy): void => {
-  if (url.protocol !== 'https:') {
-    const insecureOk = isLoopback(url.hostname) || policy.allowInsecureHosts.some((h) => matches(url, h));
-    if (url.protocol !== 'http:' || !insecureOk)
-      throw new CodedError('insecure_source', `${url.protocol}//${url.host} is not https`);
-  }
+  if (!isSecureSource(url, policy.allowInsecureHosts))
+    throw new CodedError('insecure_source', `${url.protocol}//${url.host} is not https`);
   const mirrorHosts = policy.mirrors.map((m) => new URL(asPrefix(m.to)).host);
-  if (![...policy.trustedSources, ...mirrorHosts].some((entry) => matches(url, entry)))
+  if (!hostListed(url, [...policy.trustedSources, ...mirrorHosts]))
     throw new CodedError('untrusted_source', `${url.host} is not among the trusted sources`);
 };
 

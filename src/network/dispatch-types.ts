@@ -60,10 +60,13 @@ export interface TrackedJob {
   readonly avoid: Map<Address, number>;
 }
 
+/** How patient the dispatcher is. */
 export interface DispatchLimits {
+  /** Jobs that wait for a node, and how long one waits while nodes are busy or while there is none. */
   readonly queue: number;
   readonly queueMs: number;
   readonly noNodeMs: number;
+  /** Lost attempts, and offers in all, before a caller is told. */
   readonly attempts: number;
   readonly offers: number;
   readonly offerMs: number;

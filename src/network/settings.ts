@@ -1,5 +1,7 @@
+import type { DispatchLimits } from './dispatch-types.ts';
+
 /** What a network's operator may tune; each default is the document's (docs/protocol.md §2, §3, §5). */
-export interface Limits {
+export interface Limits extends DispatchLimits {
   /** Signed calls a minute per node, and per address (or per owner once the owner is proved). */
   readonly callsPerNode: number;
   readonly callsPerAddress: number;
@@ -16,16 +18,6 @@ export interface Limits {
   readonly frameBytes: number;
   readonly socketsPerAddress: number;
   readonly sockets: number;
-  /** Jobs that wait for a node, and how long one waits while nodes are busy or while there is none. */
-  readonly queue: number;
-  readonly queueMs: number;
-  readonly noNodeMs: number;
-  /** Lost attempts, and offers in all, before a caller is told. */
-  readonly attempts: number;
-  readonly offers: number;
-  readonly offerMs: number;
-  readonly leaseMs: number;
-  readonly downGraceMs: number;
   readonly deadlineMs: number;
   /** How far behind the newest configuration an offered node may be. */
   readonly maxLagMs: number;

@@ -18,5 +18,6 @@ export * from './model-digest.ts';
 export * from './receipt.ts';
 export * from './request-auth.ts';
 export * from './signature.ts';
+export * from './source-host.ts';
 export * from './strict-json.ts';
 export * from './values.ts';
