@@ -13,7 +13,7 @@ import { EngineWatch } from './engine-watch.ts';
 import { NetworkHttp, networkDispatcher } from './http.ts';
 import { loadCa, loadSigner, loadTrust } from './identity.ts';
 import { agentMetrics } from './job-metrics.ts';
-import { SqliteJournal } from './journal.ts';
+import { type Journal, SqliteJournal } from './journal.ts';
 import { ExecutionRecord } from './record.ts';
 import { ServerClock } from './server-clock.ts';
 import type { Settings } from './settings.ts';
@@ -23,6 +23,8 @@ export interface AgentOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** Stands between the program and its journal: where a fault run kills it at a single write. */
+  readonly wrapJournal?: (journal: Journal) => Journal;
 }
 
 /** What the agent stands on: its key and trust, its files, its ways to the network and to the engine. No loop runs yet. */
@@ -65,9 +67,10 @@ export const layGround = async (options: AgentOptions, onLost: (message: string)
     onLost,
   });
   await record.open();
-  const journal = new SqliteJournal(join(paths.state, 'journal.db'), (key) =>
+  const file = new SqliteJournal(join(paths.state, 'journal.db'), (key) =>
     logger.error({ job: key.jobId, attempt: key.attempt }, 'a record of the journal is damaged and was dropped'),
   );
+  const journal = options.wrapJournal?.(file) ?? file;
   return {
     bootId: randomUUID(),
     startedAt: clock.monotonic(),

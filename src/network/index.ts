@@ -18,3 +18,4 @@ export { ApiKeys } from './api-keys.ts';
 export { systemRandom } from './random.ts';
 export { type Service, type ServiceOptions, startService } from './service.ts';
 export { DEFAULT_LIMITS, type Limits } from './settings.ts';
+export type { Store } from './store.ts';

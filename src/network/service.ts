@@ -25,6 +25,7 @@ import { Registry } from './registry.ts';
 import type { Limits } from './settings.ts';
 import { acceptSockets } from './sockets.ts';
 import { SqliteStore } from './sqlite-store.ts';
+import type { Store } from './store.ts';
 
 /** What a service is made of. */
 export interface ServiceOptions {
@@ -47,6 +48,8 @@ export interface ServiceOptions {
   readonly random: Random;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Stands between the program and its store: where a fault run kills it at a single write. */
+  readonly wrapStore?: (store: Store) => Store;
 }
 
 export interface Service {
@@ -65,7 +68,8 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   const { clock, random, limits, log, signer } = options;
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   const publications = await Publications.open(options.data, options.root, signer, clock);
-  const store = new SqliteStore(join(options.data, 'ledger.db'));
+  const file = new SqliteStore(join(options.data, 'ledger.db'));
+  const store = options.wrapStore?.(file) ?? file;
   const metrics = networkMetrics(options.metrics);
   const registry = new Registry(store, clock, limits.maxLagMs);
   const configure = (): void => {
