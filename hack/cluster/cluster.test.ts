@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { checksumOf } from './binaries.ts';
 import { fakeNode, gpuLabels } from './gpus.ts';
-import { layoutOf } from './layout.ts';
+import { layoutOf, peerOf } from './layout.ts';
 
 describe('cluster layout', () => {
   it('gives each name a /30, a link and a cgroup of its own', () => {
@@ -21,6 +21,16 @@ describe('cluster layout', () => {
 
   it('keeps interface names within the 15 characters Linux takes', () => {
     expect(layoutOf('a-name-of-20-letters', '/s').hostLink).to.have.length.at.most(15);
+  });
+
+  it('shares nothing between the two real nodes but the authority, the logs and the network to the first', () => {
+    const first = layoutOf('dev', '/state/dev');
+    const second = peerOf(first);
+    const own = ['suffix', 'nodeName', 'podCidr', 'bridgeAddress', 'nodeAddress', 'cgroup'] as const;
+    for (const key of own) expect(second[key], key).to.not.equal(first[key]);
+    const paths = ['cni', 'kubelet', 'podLogs', 'containerdRun', 'containerdSocket', 'containerdRoot'] as const;
+    for (const key of paths) expect(second.paths[key], key).to.not.equal(first.paths[key]);
+    expect(second.cgroup.startsWith(`${first.cgroup}/`), 'removed with the first one’s').to.equal(true);
   });
 
   it('refuses names, hidden folders and paths that would not work', () => {

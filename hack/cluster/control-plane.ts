@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileWhole } from '../lib/index.ts';
-import { API_SERVICE_ADDRESS, BRIDGE_ADDRESS, type Layout, POD_CIDR, SERVICE_CIDR } from './layout.ts';
+import { API_SERVICE_ADDRESS, BRIDGE_ADDRESS, type Layout, POD_CIDR, peerOf, SERVICE_CIDR } from './layout.ts';
 import { kubeconfigOf, type Subject, writePki } from './pki.ts';
 
 /** Addresses of the control plane, which differ between the namespaces (fixed ports) and the host (free ports). */
@@ -24,7 +24,7 @@ export interface Daemon {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export const USERS = ['admin', 'kcm', 'scheduler', 'kubelet', 'proxy', 'coredns', 'kwok'] as const;
+export const USERS = ['admin', 'kcm', 'scheduler', 'kubelet', 'kubelet-2', 'proxy', 'coredns', 'kwok'] as const;
 
 export async function writeControlPlaneFiles(layout: Layout, addresses: ControlPlaneAddresses): Promise<void> {
   const { pki, kubeconfig } = layout.paths;
@@ -44,13 +44,13 @@ export async function writeControlPlaneFiles(layout: Layout, addresses: ControlP
     { file: 'admin', name: 'admin', organization: 'system:masters' },
     { file: 'kcm', name: 'system:kube-controller-manager' },
     { file: 'scheduler', name: 'system:kube-scheduler' },
-    {
-      file: 'kubelet',
-      name: `system:node:${layout.nodeName}`,
+    ...[layout, peerOf(layout)].map(({ suffix, nodeName, nodeAddress }) => ({
+      file: `kubelet${suffix}`,
+      name: `system:node:${nodeName}`,
       organization: 'system:nodes',
-      dns: [layout.nodeName],
-      ips: [layout.nodeAddress, '127.0.0.1'],
-    },
+      dns: [nodeName],
+      ips: [nodeAddress, '127.0.0.1'],
+    })),
     { file: 'proxy', name: 'system:kube-proxy' },
     { file: 'coredns', name: 'system:coredns' },
     { file: 'kwok', name: 'resultity:kwok' },

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir, isSameProcess, killProcess, type Progress, quietProgress, withLock } from '../lib/index.ts';
-import type { Layout } from './layout.ts';
+import { type Layout, peerOf } from './layout.ts';
 import { removeCgroups } from './node.ts';
 import { findHolders, killHolder, removeHostLink } from './site.ts';
 import { readState } from './state.ts';
@@ -33,7 +33,7 @@ export async function clearLeftovers(
   await removeCgroups(layout);
   if (!existsSync(layout.stateDir)) return;
   const kept = new Set([
-    ...(options.purge ? [] : [layout.paths.containerdRoot]),
+    ...(options.purge ? [] : [layout.paths.containerdRoot, peerOf(layout).paths.containerdRoot]),
     ...(options.keepLogs ? [layout.paths.logs] : []),
   ]);
   for (const entry of readdirSync(layout.stateDir)) {

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 
-/** Everything about one cluster that follows from its name and its state folder. Pure. */
+/** Everything about one cluster, as one of its real nodes sees it, that follows from its name and its state folder. Pure. */
 export interface Layout {
   readonly name: string;
   readonly stateDir: string;
+  /** Ends the names of what each real node has of its own: files, programs, folders. */
+  readonly suffix: '' | '-2';
   readonly nodeName: string;
+  /** The node's pods, and its bridge: their gateway. */
+  readonly podCidr: string;
+  readonly bridgeAddress: string;
   /** The host's end of the one veth pair, and its addresses (a /30). */
   readonly hostLink: string;
   readonly hostAddress: string;
@@ -30,10 +35,12 @@ export interface Layout {
 }
 
 export const POD_CIDR = '10.244.0.0/16';
-export const NODE_POD_CIDR = '10.244.0.0/24';
 export const BRIDGE = 'cni0';
-/** The node's bridge: pods' gateway, CoreDNS, and where the API server is advertised. */
+/** The first node's bridge: where CoreDNS, the registry and the API server are for every node. */
 export const BRIDGE_ADDRESS = '10.244.0.1';
+/** The veth pair between the two real nodes: its end in the first one's namespace, and the first one's address. */
+export const PEER_LINK = 'peer0';
+export const PEER_GATEWAY = '10.246.0.1';
 export const SERVICE_CIDR = '10.96.0.0/16';
 export const API_SERVICE_ADDRESS = '10.96.0.1';
 export const API_PORT = 6443;
@@ -63,7 +70,10 @@ export function layoutOf(name: string, stateDir: string): Layout {
   return {
     name,
     stateDir,
+    suffix: '',
     nodeName: `${name}-node`,
+    podCidr: '10.244.0.0/24',
+    bridgeAddress: BRIDGE_ADDRESS,
     hostLink: `rs${hash.toString('hex').slice(0, 8)}`,
     hostAddress: address(1),
     nodeAddress: address(2),
@@ -81,6 +91,32 @@ export function layoutOf(name: string, stateDir: string): Layout {
       containerdRun: at('containerd'),
       containerdSocket,
       containerdRoot: at('containerd-root'),
+    },
+  };
+}
+
+/**
+ * The same cluster as its second real node sees it: namespaces, folders, cgroup and pod range of its own, tied to the
+ * first node's namespace by a veth pair. The first node is its way to everything.
+ */
+export function peerOf(layout: Layout): Layout {
+  const at = (...parts: string[]) => join(layout.stateDir, ...parts);
+  return {
+    ...layout,
+    suffix: '-2',
+    nodeName: `${layout.nodeName}-2`,
+    podCidr: '10.244.1.0/24',
+    bridgeAddress: '10.244.1.1',
+    nodeAddress: '10.246.0.2',
+    cgroup: `${layout.cgroup}/node-2`,
+    paths: {
+      ...layout.paths,
+      cni: at('cni-2'),
+      kubelet: at('kubelet-2'),
+      podLogs: at('pods-2'),
+      containerdRun: at('containerd-2'),
+      containerdSocket: at('containerd-2', 'c.sock'),
+      containerdRoot: at('containerd-root-2'),
     },
   };
 }

@@ -12,8 +12,9 @@ const USAGE = `usage: npm run cluster -- COMMAND [options]
   --name NAME        name of the cluster (default dev); clusters of different names run side by side
   --state DIR        state folder (default \${XDG_STATE_HOME:-~/.local/state}/resultity/NAME)
   --profile PROFILE  node (default, needs root), control-plane, or api (API server and etcd alone)
+  --real-nodes N     real nodes, 1 (default) or 2
   --fake-nodes N     add N simulated GPU nodes
-  --gpus N           GPUs that the real node advertises (default 2)`;
+  --gpus N           GPUs that each real node advertises (default 2)`;
 
 function count(text: string | undefined, option: string): number | undefined {
   if (text === undefined) return undefined;
@@ -29,6 +30,7 @@ async function main(argv: string[]): Promise<number> {
       name: { type: 'string' },
       state: { type: 'string' },
       profile: { type: 'string' },
+      'real-nodes': { type: 'string' },
       'fake-nodes': { type: 'string' },
       gpus: { type: 'string' },
       purge: { type: 'boolean' },
@@ -49,11 +51,14 @@ async function main(argv: string[]): Promise<number> {
         throw new Error(`--profile: give node, control-plane or api, not ${JSON.stringify(profile)}`);
       }
       const fakeNodes = count(values['fake-nodes'], '--fake-nodes');
+      const realNodes = count(values['real-nodes'], '--real-nodes') ?? 1;
+      if (realNodes !== 1 && realNodes !== 2) throw new Error(`--real-nodes: give 1 or 2, not ${realNodes}`);
       const gpus = count(values.gpus, '--gpus');
       const cluster = await clusterUp({
         ...where,
         profile: profile satisfies Profile,
         progress,
+        realNodes,
         ...(fakeNodes !== undefined && { fakeNodes }),
         ...(gpus !== undefined && { gpus }),
       });

@@ -1,12 +1,25 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { writeFileWhole } from '../lib/index.ts';
+import { makeImage, packLayer, writeImageTar } from '../images/oci.ts';
+import { cacheDir, type ExecResult, writeFileWhole } from '../lib/index.ts';
+import { programPath } from './binaries.ts';
 import type { Daemon } from './control-plane.ts';
-import { BRIDGE, BRIDGE_ADDRESS, type Layout, NODE_POD_CIDR, POD_CIDR } from './layout.ts';
+import { BRIDGE, BRIDGE_ADDRESS, type Layout, POD_CIDR, REGISTRY_PORT, REGISTRY_PULL } from './layout.ts';
+import { mustSucceed } from './site.ts';
 
 /** The sandbox image's name in containerd; imported, never pulled. */
-export const PAUSE_IMAGE = 'localhost/pause:1';
+const PAUSE_IMAGE = 'localhost/pause:1';
 
 /** Configuration of containerd, CNI, kubelet and kube-proxy, all inside the state folder. */
 export function writeNodeFiles(layout: Layout): void {
@@ -22,7 +35,7 @@ export function writeNodeFiles(layout: Layout): void {
     ipam: {
       type: 'host-local',
       dataDir: join(paths.containerdRun, 'ipam'),
-      ranges: [[{ subnet: NODE_POD_CIDR }]],
+      ranges: [[{ subnet: layout.podCidr }]],
       routes: [{ dst: '0.0.0.0/0' }],
     },
   };
@@ -48,7 +61,15 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "${paths.cni}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${paths.containerdRun}/registries"
 `,
+  );
+  // one registry for all nodes, under the one name that manifests use
+  const registryUrl = `http://${BRIDGE_ADDRESS}:${REGISTRY_PORT}`;
+  writeFileWhole(
+    join(paths.containerdRun, 'registries', REGISTRY_PULL, 'hosts.toml'),
+    `server = "${registryUrl}"\n[host."${registryUrl}"]\n  capabilities = ["pull", "resolve"]\n`,
   );
   writeFileWhole(
     join(paths.kubelet, 'config.yaml'),
@@ -68,8 +89,8 @@ failCgroupV1: false
 failSwapOn: false
 podLogsDir: ${paths.podLogs}
 volumePluginDir: ${paths.kubelet}/volume-plugins
-tlsCertFile: ${paths.pki}/kubelet.crt
-tlsPrivateKeyFile: ${paths.pki}/kubelet.key
+tlsCertFile: ${paths.pki}/kubelet${layout.suffix}.crt
+tlsPrivateKeyFile: ${paths.pki}/kubelet${layout.suffix}.key
 syncFrequency: 10s
 configMapAndSecretChangeDetectionStrategy: Watch
 nodeStatusUpdateFrequency: 5s
@@ -79,7 +100,7 @@ evictionHard: { memory.available: 100Mi, nodefs.available: 1%, imagefs.available
   );
   writeFileWhole(join(paths.kubelet, 'resolv.conf'), `nameserver ${BRIDGE_ADDRESS}\n`);
   writeFileWhole(
-    join(paths.pki, 'kube-proxy.yaml'),
+    join(paths.kubelet, 'kube-proxy.yaml'),
     `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: { kubeconfig: ${paths.pki}/proxy.kubeconfig }
@@ -92,16 +113,16 @@ conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeo
 }
 
 export const containerd = (layout: Layout): Daemon => ({
-  name: 'containerd',
+  name: `containerd${layout.suffix}`,
   argv: ['containerd', '-c', join(layout.paths.containerdRun, 'config.toml')],
 });
 
 export const kubelet = (program: string, layout: Layout): Daemon => ({
-  name: 'kubelet',
+  name: `kubelet${layout.suffix}`,
   argv: [
     program,
     `--config=${layout.paths.kubelet}/config.yaml`,
-    `--kubeconfig=${layout.paths.pki}/kubelet.kubeconfig`,
+    `--kubeconfig=${layout.paths.pki}/kubelet${layout.suffix}.kubeconfig`,
     `--root-dir=${layout.paths.kubelet}`,
     `--cert-dir=${layout.paths.kubelet}/pki`,
     `--hostname-override=${layout.nodeName}`,
@@ -110,9 +131,33 @@ export const kubelet = (program: string, layout: Layout): Daemon => ({
 });
 
 export const kubeProxy = (program: string, layout: Layout): Daemon => ({
-  name: 'kube-proxy',
-  argv: [program, `--config=${layout.paths.pki}/kube-proxy.yaml`],
+  name: `kube-proxy${layout.suffix}`,
+  argv: [program, `--config=${layout.paths.kubelet}/kube-proxy.yaml`],
 });
+
+/** Removes an earlier cluster's containers from a running containerd, and imports the sandbox image when it has none. */
+export async function emptyContainerd(ctr: (...args: string[]) => Promise<ExecResult>): Promise<void> {
+  const old = (await ctr('containers', 'list', '-q')).stdout.split('\n').filter(Boolean);
+  if (old.length > 0) await ctr('containers', 'delete', ...old);
+  const images = (await ctr('images', 'list', '-q')).stdout.split('\n');
+  if (images.includes(PAUSE_IMAGE)) return;
+  const tar = await pauseImage();
+  await ctr('images', 'import', tar).then(mustSucceed('importing the sandbox image'));
+}
+
+async function pauseImage(): Promise<string> {
+  const tar = join(cacheDir('images'), 'pause-1.tar');
+  if (existsSync(tar)) return tar;
+  const root = mkdtempSync(join(cacheDir('images'), 'pause-'));
+  try {
+    copyFileSync(programPath('pause'), join(root, 'pause'));
+    const layer = await packLayer(root, 'gzip');
+    await writeImageTar(makeImage([layer], { entrypoint: ['/pause'], user: '65535:65535' }), PAUSE_IMAGE, tar);
+    return tar;
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
 
 const CGROUP = '/sys/fs/cgroup';
 

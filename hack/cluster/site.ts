@@ -12,7 +12,7 @@ import {
   type ProcessRef,
   processRef,
 } from '../lib/index.ts';
-import { BRIDGE, BRIDGE_ADDRESS, type Layout } from './layout.ts';
+import { BRIDGE, type Layout, PEER_GATEWAY, PEER_LINK } from './layout.ts';
 
 /** Where the cluster's programs run: namespaces of their own, or the host itself. */
 export interface Site {
@@ -60,7 +60,7 @@ async function startDetached(
  * rules and the pods' network namespaces. Returns that process, as the host sees it.
  */
 export async function startHolder(layout: Layout, pause: string): Promise<ProcessRef> {
-  const unshare = await startDetached(layout, 'holder', [
+  const unshare = await startDetached(layout, `holder${layout.suffix}`, [
     ...['unshare', '--mount', '--net', '--pid', '--fork', '--mount-proc', '--propagation', 'private', '--kill-child'],
     ...['--', pause, 'resultity-holder', layout.stateDir],
   ]);
@@ -70,7 +70,7 @@ export async function startHolder(layout: Layout, pause: string): Promise<Proces
     if (!isSameProcess(unshare)) break;
     await sleep(20);
   }
-  const log = readFileSync(join(layout.paths.logs, 'holder.log'), 'utf8').trim();
+  const log = readFileSync(join(layout.paths.logs, `holder${layout.suffix}.log`), 'utf8').trim();
   throw new Error(`could not make namespaces: ${log || 'unshare did not start its child'}`);
 }
 
@@ -155,8 +155,8 @@ function hostPidOf(holder: ProcessRef, inner: number): ProcessRef {
   throw new Error('the program ended as soon as it was started; its log says why');
 }
 
-/** Prepares fresh namespaces: tmpfs where programs have hard-coded paths, the veth pair, the pods' bridge. */
-export async function prepareNamespaces(layout: Layout, holder: ProcessRef, site: Site): Promise<void> {
+/** Prepares fresh namespaces: tmpfs where programs have hard-coded paths, and the pods' bridge. */
+async function furnish(layout: Layout, site: Site): Promise<void> {
   const script = `
     set -e
     mount --make-rshared /
@@ -164,24 +164,56 @@ export async function prepareNamespaces(layout: Layout, holder: ProcessRef, site
     mkdir -p /run/lock
     ip link set lo up
     ip link add ${BRIDGE} type bridge
-    ip addr add ${BRIDGE_ADDRESS}/24 dev ${BRIDGE}
+    ip addr add ${layout.bridgeAddress}/24 dev ${BRIDGE}
     ip link set ${BRIDGE} up
     echo 1 > /proc/sys/net/ipv4/ip_forward
     # pods on one bridge reach each other through a Service only when bridged packets pass nftables
     if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi`;
   await site.exec(['sh', '-c', script]).then(mustSucceed('preparing the namespaces'));
+}
+
+/** Gives the node its way out by `gateway`, the other end of its one link. */
+async function bringUpLink(layout: Layout, site: Site, gateway: string): Promise<void> {
+  const script = `
+    set -e
+    ip addr add ${layout.nodeAddress}/30 dev eth0
+    ip link set eth0 up
+    ip route add default via ${gateway}`;
+  await site.exec(['sh', '-c', script]).then(mustSucceed('preparing the node’s link'));
+}
+
+/** Prepares the first node's namespaces, tied to the host. */
+export async function prepareNamespaces(layout: Layout, holder: ProcessRef, site: Site): Promise<void> {
+  await furnish(layout, site);
   await execOk([
     ...['ip', 'link', 'add', layout.hostLink, 'type', 'veth'],
     ...['peer', 'name', 'eth0', 'netns', String(holder.pid)],
   ]);
   await execOk(['ip', 'addr', 'add', `${layout.hostAddress}/30`, 'dev', layout.hostLink]);
   await execOk(['ip', 'link', 'set', layout.hostLink, 'up']);
-  const inside = `
-    set -e
-    ip addr add ${layout.nodeAddress}/30 dev eth0
-    ip link set eth0 up
-    ip route add default via ${layout.hostAddress}`;
-  await site.exec(['sh', '-c', inside]).then(mustSucceed('preparing the node’s link'));
+  await bringUpLink(layout, site, layout.hostAddress);
+}
+
+/** Prepares the second node's namespaces, tied to those of the first (`first`), not to the host. */
+export async function preparePeer(peer: Layout, holder: ProcessRef, site: Site, first: ProcessRef): Promise<void> {
+  await furnish(peer, site);
+  await execOk([
+    ...['nsenter', '-t', String(first.pid), '-n', '--'], // its network alone: the pid below is the host's
+    ...['ip', 'link', 'add', PEER_LINK, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(holder.pid)],
+  ]);
+  await execOk([
+    ...['nsenter', '-t', String(first.pid), '-n', '--'],
+    ...['ip', 'addr', 'add', `${PEER_GATEWAY}/30`, 'dev', PEER_LINK],
+  ]);
+  await bringUpLink(peer, site, PEER_GATEWAY);
+}
+
+/** Joins the second node to the first, or cuts it off as a pulled cable would; both ways, until it is joined again. */
+export async function setPeerLink(peer: Layout, firstSite: Site, joined: boolean): Promise<void> {
+  const script = joined
+    ? `ip link set ${PEER_LINK} up && ip route replace ${peer.podCidr} via ${peer.nodeAddress}`
+    : `ip link set ${PEER_LINK} down`;
+  await firstSite.exec(['sh', '-c', script]).then(mustSucceed('the link of the second node'));
 }
 
 export const mustSucceed =

@@ -14,6 +14,8 @@ export interface ClusterState {
   readonly server: string;
   /** The process that holds the namespaces; profile `node` only. */
   readonly holder?: ProcessRef;
+  /** The same for the second real node. */
+  readonly peer?: ProcessRef;
   /** The node's ends of what is outside the namespaces, by host pid; profiles without namespaces. */
   readonly processes: Readonly<Record<string, ProcessRef>>;
   readonly fakeNodes: number;

@@ -1,7 +1,6 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { makeImage, packLayer, writeImageTar } from '../images/oci.ts';
 import {
   cacheDir,
   defaultStateDir,
@@ -30,9 +29,17 @@ import {
 } from './control-plane.ts';
 import { clearLeftovers } from './down.ts';
 import { advertiseGpus, makeFakeNodes } from './gpus.ts';
-import { API_PORT, BRIDGE_ADDRESS, type Layout, layoutOf, REGISTRY_PORT, REGISTRY_PULL } from './layout.ts';
-import { containerd, kubelet, kubeProxy, makeCgroups, PAUSE_IMAGE, writeNodeFiles } from './node.ts';
-import { hostSite, mustSucceed, namespaceSite, prepareNamespaces, type Site, startHolder } from './site.ts';
+import { API_PORT, BRIDGE_ADDRESS, type Layout, layoutOf, peerOf, REGISTRY_PORT, REGISTRY_PULL } from './layout.ts';
+import { containerd, emptyContainerd, kubelet, kubeProxy, makeCgroups, writeNodeFiles } from './node.ts';
+import {
+  hostSite,
+  namespaceSite,
+  prepareNamespaces,
+  preparePeer,
+  type Site,
+  setPeerLink,
+  startHolder,
+} from './site.ts';
 import { type ClusterState, type Profile, readState, writeState } from './state.ts';
 
 /** The Debian packages that a node needs; the control plane needs none. */
@@ -49,7 +56,9 @@ export interface ClusterOptions {
   readonly profile?: Profile;
   /** Simulated GPU nodes; not in profile `api`. */
   readonly fakeNodes?: number;
-  /** GPUs the real node advertises; default 2. */
+  /** Real nodes, 1 (default) or 2; only in profile `node`. */
+  readonly realNodes?: 1 | 2;
+  /** GPUs each real node advertises; default 2. */
   readonly gpus?: number;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
@@ -67,6 +76,8 @@ export interface Cluster {
   /** The real node's name and address, which the host reaches too (node ports). Only in profile `node`. */
   readonly nodeName: string;
   readonly nodeAddress: string;
+  /** The second real node, when there is one. `join(false)` cuts it off as a pulled cable would, `join(true)` heals it. */
+  readonly peer?: { readonly nodeName: string; join(joined: boolean): Promise<void> };
   readonly auditLog: string;
   readonly logDir: string;
   readonly registry: { readonly url: string; readonly pull: string };
@@ -89,6 +100,9 @@ function clusterOf(layout: Layout, state: ClusterState, site: Site): Cluster {
     server: state.server,
     nodeName: layout.nodeName,
     nodeAddress: layout.nodeAddress,
+    ...(state.peer && {
+      peer: { nodeName: peerOf(layout).nodeName, join: (joined) => setPeerLink(peerOf(layout), site, joined) },
+    }),
     auditLog: layout.paths.audit,
     logDir: layout.paths.logs,
     registry: { url: `http://${layout.nodeAddress}:${REGISTRY_PORT}`, pull: REGISTRY_PULL },
@@ -108,7 +122,9 @@ const siteOf = (layout: Layout, state: ClusterState): Site =>
 
 const runs = (state: ClusterState): boolean =>
   state.holder
-    ? isSameProcess(state.holder) && Object.values(state.processes).every(isSameProcess)
+    ? isSameProcess(state.holder) &&
+      (!state.peer || isSameProcess(state.peer)) &&
+      Object.values(state.processes).every(isSameProcess)
     : Object.values(state.processes).length > 0 && Object.values(state.processes).every(isSameProcess);
 
 export const resolveLayout = (options: Pick<ClusterOptions, 'name' | 'stateDir'>): Layout => {
@@ -135,14 +151,16 @@ export async function clusterUp(options: ClusterOptions = {}): Promise<Cluster> 
   if (profile === 'api' && fakeNodes > 0)
     throw new Error('simulated nodes need the control plane (profile control-plane or node)');
   if (profile === 'node') requireRoot('a cluster with a real node');
+  const realNodes = options.realNodes ?? 1;
+  if (profile !== 'node' && realNodes > 1) throw new Error('a second real node needs profile node');
   return withLock(join(cacheDir('lock'), `cluster-${layout.name}.lock`), async () => {
     const found = readState(layout);
-    if (found?.phase === 'up' && found.profile === profile && runs(found)) {
+    if (found?.phase === 'up' && found.profile === profile && runs(found) && (found.peer || realNodes === 1)) {
       if (fakeNodes > found.fakeNodes) await addFakeNodes(layout, found, fakeNodes, progress, options.signal);
       return clusterOf(layout, found, siteOf(layout, found));
     }
     await clearLeftovers(layout);
-    const start = new Starter(layout, profile, { ...options, progress, fakeNodes, gpus: options.gpus ?? 2 });
+    const start = new Starter(layout, profile, { ...options, progress, fakeNodes, realNodes, gpus: options.gpus ?? 2 });
     try {
       return await start.run();
     } catch (error) {
@@ -195,6 +213,7 @@ async function freePorts(count: number): Promise<number[]> {
 type StarterOptions = ClusterOptions & {
   readonly progress: Progress;
   readonly fakeNodes: number;
+  readonly realNodes: 1 | 2;
   readonly gpus: number;
 };
 
@@ -228,8 +247,8 @@ class Starter {
     writeState(this.#layout, this.#state);
   }
 
-  async #start(daemon: Daemon): Promise<ProcessRef> {
-    const ref = await this.#site.start(daemon.name, daemon.argv, daemon.env);
+  async #start(daemon: Daemon, site = this.#site): Promise<ProcessRef> {
+    const ref = await site.start(daemon.name, daemon.argv, daemon.env);
     this.#record({ processes: { ...this.#state.processes, [daemon.name]: ref } });
     return ref;
   }
@@ -264,7 +283,8 @@ class Starter {
     const admin = await progress.step(`cluster ${name}: control plane`, () => this.#controlPlane(controllers));
     try {
       if (controllers) await applyAddonRights(admin);
-      if (full) await progress.step(`cluster ${name}: node`, () => this.#node(admin));
+      if (full) await progress.step(`cluster ${name}: node`, () => this.#firstNode(admin));
+      if (this.#options.realNodes > 1) await progress.step(`cluster ${name}: second node`, () => this.#peerNode(admin));
       if (fakeNodes > 0) {
         await this.#start(kwok(programPath('kwok'), this.#layout));
         await progress.step(`cluster ${name}: ${fakeNodes} simulated GPU nodes`, () => makeFakeNodes(admin, fakeNodes));
@@ -282,7 +302,7 @@ class Starter {
     if (this.#profile === 'node') {
       return {
         server: `https://${this.#layout.nodeAddress}:${API_PORT}`,
-        innerServer: `https://127.0.0.1:${API_PORT}`,
+        innerServer: `https://${BRIDGE_ADDRESS}:${API_PORT}`,
         bind: '0.0.0.0',
         port: API_PORT,
         advertise: BRIDGE_ADDRESS,
@@ -331,23 +351,12 @@ class Starter {
     return admin;
   }
 
-  async #node(admin: Admin): Promise<void> {
+  async #firstNode(admin: Admin): Promise<void> {
     const layout = this.#layout;
-    makeCgroups(layout);
     writeNodeFiles(layout);
-    await this.#containerd();
     await this.#start(registry(programPath('registry'), layout));
     await this.#start(coreDns(programPath('coredns'), layout));
-    await this.#start(kubeProxy(programPath('kube-proxy'), layout));
-    await this.#start(kubelet(programPath('kubelet'), layout));
-    const path = `/api/v1/nodes/${layout.nodeName}`;
-    await this.#wait(`node ${layout.nodeName}`, 90_000, async () => {
-      const { status, body } = await admin.call('GET', path);
-      if (status !== 200) return false;
-      const conditions = (body as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions;
-      return conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false;
-    });
-    if (this.#options.gpus > 0) await advertiseGpus(admin, layout.nodeName, this.#options.gpus);
+    await this.#node(admin, layout, this.#site);
     await this.#wait('the registry', 20_000, async () => {
       const answer = await fetch(`http://${layout.nodeAddress}:${REGISTRY_PORT}/v2/`, {
         signal: AbortSignal.timeout(1000),
@@ -356,33 +365,35 @@ class Starter {
     });
   }
 
-  /** Starts containerd on the images an earlier cluster left unpacked, without that cluster's containers. */
-  async #containerd(): Promise<void> {
-    const layout = this.#layout;
-    const ctr = (...args: string[]) =>
-      this.#site.exec(['ctr', '-a', layout.paths.containerdSocket, '-n', 'k8s.io', ...args]);
-    await this.#start(containerd(layout));
-    await this.#wait('containerd', 30_000, async () => (await ctr('version')).code === 0);
-    const old = (await ctr('containers', 'list', '-q')).stdout.split('\n').filter(Boolean);
-    if (old.length > 0) await ctr('containers', 'delete', ...old);
-    const images = (await ctr('images', 'list', '-q')).stdout.split('\n');
-    if (!images.includes(PAUSE_IMAGE)) {
-      const tar = await pauseImage();
-      await ctr('images', 'import', tar).then(mustSucceed('importing the sandbox image'));
-    }
+  async #peerNode(admin: Admin): Promise<void> {
+    const first = this.#state.holder;
+    if (!first) throw new Error('the second node comes after the first');
+    const layout = peerOf(this.#layout);
+    const peer = await startHolder(layout, programPath('pause'));
+    this.#record({ peer });
+    const site = namespaceSite(layout, peer);
+    await preparePeer(layout, peer, site, first);
+    await setPeerLink(layout, this.#site, true);
+    writeNodeFiles(layout);
+    await this.#node(admin, layout, site);
   }
-}
 
-async function pauseImage(): Promise<string> {
-  const tar = join(cacheDir('images'), 'pause-1.tar');
-  if (existsSync(tar)) return tar;
-  const root = mkdtempSync(join(cacheDir('images'), 'pause-'));
-  try {
-    copyFileSync(programPath('pause'), join(root, 'pause'));
-    const layer = await packLayer(root, 'gzip');
-    await writeImageTar(makeImage([layer], { entrypoint: ['/pause'], user: '65535:65535' }), PAUSE_IMAGE, tar);
-    return tar;
-  } finally {
-    rmSync(root, { recursive: true, force: true });
+  /** Starts what makes a Kubernetes node, on the images that an earlier cluster left unpacked. */
+  async #node(admin: Admin, layout: Layout, site: Site): Promise<void> {
+    makeCgroups(layout);
+    await this.#start(containerd(layout), site);
+    const ctr = (...args: string[]) => site.exec(['ctr', '-a', layout.paths.containerdSocket, '-n', 'k8s.io', ...args]);
+    await this.#wait('containerd', 30_000, async () => (await ctr('version')).code === 0);
+    await emptyContainerd(ctr);
+    await this.#start(kubeProxy(programPath('kube-proxy'), layout), site);
+    await this.#start(kubelet(programPath('kubelet'), layout), site);
+    const path = `/api/v1/nodes/${layout.nodeName}`;
+    await this.#wait(`node ${layout.nodeName}`, 90_000, async () => {
+      const { status, body } = await admin.call('GET', path);
+      if (status !== 200) return false;
+      const conditions = (body as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions;
+      return conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false;
+    });
+    if (this.#options.gpus > 0) await advertiseGpus(admin, layout.nodeName, this.#options.gpus);
   }
 }
