@@ -166,7 +166,7 @@ describe('the network service at its edges', () => {
       const node = await rig.activeNode('forger');
       const asked = rig.post(
         '/v1/chat/completions',
-        { model: rig.model.ref, messages: [] },
+        { model: rig.model.ref, messages: [{ role: 'user', content: 'hi' }] },
         { authorization: 'Bearer sk-test-1234567890' },
       );
       const { offer, payload } = await node.offer();

@@ -5,7 +5,7 @@
  *   pure cores  dispatcher (node-pool, pace, job-queue), subclouds, verdict, tokens, rotation, admission
  *   state       store (sqlite-store), registry (nodes), publications (root-chain, ticketing), ledger
  *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
- *   edges       call-gate, node-api, openai-api, admin-api, node-orders, model-files, sockets, http; service wires them
+ *   edges       call-gate, node-api, openai-api (openai-request, openai-params, openai-errors), admin-api, node-orders, model-files, sockets, http; service wires them
  *   commands/   init, model, publish, serve, node, ledger, verify-ledger (ledger-check, ledger-file)
  *
  * Invariants: a result and its receipt are durable before the receipt is sent, and one job has at most one `accepted`;

@@ -22,7 +22,7 @@ describe('resultity-network verify-ledger', () => {
     for (let i = 0; i < 3; i++) {
       const asked = rig.post(
         '/v1/chat/completions',
-        { model: rig.model.ref, messages: [] },
+        { model: rig.model.ref, messages: [{ role: 'user', content: 'hi' }] },
         { authorization: `Bearer ${API_KEY}` },
       );
       const { offer, payload } = await node.offer();

@@ -3,6 +3,7 @@ import { JsonError, type Kind, parseStrictJson } from '../protocol/index.ts';
 import type { ApiKey } from './api-keys.ts';
 import type { JobRequest } from './job.ts';
 import { OpenAiFailure } from './openai-errors.ts';
+import { checkParams } from './openai-params.ts';
 
 /** The headers by which a caller steers a job. */
 export interface SteeringHeaders {
@@ -34,6 +35,7 @@ export const readRequest = (
 ): ReadRequest => {
   const request = parseObject(body);
   const model = findModel(request.model, kind, document);
+  checkParams(kind, request);
   const stream = request.stream === true;
   if (stream && kind === 'embeddings') throw new OpenAiFailure(400, 'embeddings are not streamed', 'stream');
   const options = isObject(request.stream_options) ? request.stream_options : {};
@@ -103,10 +105,7 @@ const capTokens = (kind: Kind, request: Record<string, unknown>, cap: number): R
   const field =
     kind === 'chat.completions' && request.max_completion_tokens != null ? 'max_completion_tokens' : 'max_tokens';
   const wanted = request[field];
-  if (wanted == null) return { [field]: cap };
-  if (typeof wanted !== 'number' || !Number.isInteger(wanted) || wanted < 1)
-    throw new OpenAiFailure(400, `${field} must be a whole number above 0`, field);
-  return { [field]: Math.min(wanted, cap) };
+  return { [field]: typeof wanted === 'number' ? Math.min(wanted, cap) : cap };
 };
 
 const chooseSubcloud = (wanted: string | undefined, key: ApiKey): string | undefined => {

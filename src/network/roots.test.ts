@@ -31,7 +31,7 @@ describe('roots by upload', () => {
     rig.beat(node);
     const asked = rig.post(
       '/v1/chat/completions',
-      { model: rig.model.ref, messages: [] },
+      { model: rig.model.ref, messages: [{ role: 'user', content: 'hi' }] },
       { authorization: `Bearer ${API_KEY}` },
     );
     const { offer, payload } = await node.offer();

@@ -61,6 +61,8 @@ export class FakeNode {
   frames: Arrived[] = [];
   closed: { code: number; reason: string } | undefined;
   welcome: Welcome | undefined;
+  /** Takes each frame instead of `frames`; welcome is set when it is called. */
+  onFrame: ((frame: Arrived) => void) | undefined;
   #ws: WebSocket | undefined;
   #writer: FrameWriter | undefined;
 
@@ -113,7 +115,6 @@ export class FakeNode {
     ws.on('message', (data) => {
       const frame = parseFrame(data.toString(), 16_777_216);
       reader.verify(frame, network);
-      if (this.#ws === ws) this.frames.push({ t: frame.t, payload: frame.payload });
       if (frame.t === 'challenge') {
         const challenge: Challenge = parsePayload(zChallenge, frame);
         const clientNonce = newNonce();
@@ -123,6 +124,9 @@ export class FakeNode {
         ws.send(writer.write('hello', JSON.stringify({ ...this.hello(clientNonce), ...over }), Date.now()));
         reader.rekey(keys);
       } else if (frame.t === 'welcome' && this.#ws === ws) this.welcome = parsePayload(zWelcome, frame);
+      if (this.#ws !== ws) return;
+      if (this.onFrame) this.onFrame({ t: frame.t, payload: frame.payload });
+      else this.frames.push({ t: frame.t, payload: frame.payload });
     });
     ws.on('error', () => {});
     ws.on('close', (code, reason) => {
