@@ -23,6 +23,7 @@ export interface HeartbeatOptions {
   }) => void;
   /** False until the node is admitted, and after another process took the identity. */
   readonly enabled: () => boolean;
+  readonly random?: () => number;
 }
 
 const DEFAULT_MS = 15_000;
@@ -62,7 +63,8 @@ export class Heartbeats {
       if (this.#o.enabled()) await this.#beat(signal);
       const age = this.ageMs;
       if (age !== null) metrics.heartbeatAge.set(age / 1000);
-      await clock.sleep(jitter(this.#intervalMs, 0.02), AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+      const pause = jitter(this.#intervalMs, 0.02, this.#o.random);
+      await clock.sleep(pause, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
       // several reasons at once make one heartbeat
       if (this.#wake.signal.aborted && !signal.aborted) await clock.sleep(20, signal).catch(() => {});
     }

@@ -1,6 +1,15 @@
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import { CodedError, errorText } from '../lib/errors.ts';
-import { authorityOf, type Domain, parseStrictJson, type Signer, signCall, zHttpError } from '../protocol/index.ts';
+import {
+  authorityOf,
+  type Domain,
+  type Hex32,
+  newNonce,
+  parseStrictJson,
+  type Signer,
+  signCall,
+  zHttpError,
+} from '../protocol/index.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** What the network answered instead of what was asked; `code` is the network's, or `unreachable`, `bad_answer`. */
@@ -39,6 +48,8 @@ export interface HttpOptions {
   readonly domain: Domain;
   readonly signer: Signer;
   readonly clock: ServerClock;
+  /** 32 unpredictable bytes a call; a port so that a run can be repeated. */
+  readonly nonce?: () => Hex32;
 }
 
 const ANSWER_MAX = 1 << 20;
@@ -76,9 +87,10 @@ export class NetworkHttp {
     throw toError(again.status, again.text);
   }
 
-  #signed(path: string, body: string, nonce: `0x${string}` | undefined, signal?: AbortSignal) {
+  #signed(path: string, body: string, given: Hex32 | undefined, signal?: AbortSignal) {
+    const nonce = given ?? (this.#o.nonce ?? newNonce)();
     const call = { method: 'POST', authority: this.authority, path, body };
-    const auth = signCall(this.#o.domain, this.#o.signer, call, this.#o.clock.now(), ...(nonce ? [nonce] : []));
+    const auth = signCall(this.#o.domain, this.#o.signer, call, this.#o.clock.now(), nonce);
     const type = path === '/v1/logs' ? 'application/x-ndjson' : 'application/json';
     return this.#send('POST', path, body, { 'content-type': type, 'resultity-auth': auth }, signal);
   }

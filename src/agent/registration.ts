@@ -34,6 +34,7 @@ export interface Registration {
   readonly retryMs: () => number;
   /** Told of every answer and every refusal. */
   readonly onState: (state: NodeState | 'unregistered', reason?: string) => void;
+  readonly random?: () => number;
 }
 
 const wireOwner = (owner: Registration['owner']): Owner =>
@@ -83,7 +84,7 @@ export const registerUntilAdmitted = async (r: Registration, signal: AbortSignal
         ? TERMINAL_RETRY_MS
         : Math.max(
             (error instanceof NetworkError && error.retryAfterMs) || 0,
-            fullJitter(failures++, { baseMs: 500, capMs: 30_000 }),
+            fullJitter(failures++, { baseMs: 500, capMs: 30_000, ...(r.random ? { random: r.random } : {}) }),
           );
       r.logger.warn({ reason: code, error, ms: Math.round(wait) }, 'registration failed, trying again');
       await r.clock.sleep(wait, signal);
