@@ -14,6 +14,18 @@ export interface Answer {
   readonly output?: string;
 }
 
+/** An explicit refusal: nothing of the answer had come. */
+export class RefusedError extends Error {
+  readonly status: number;
+  constructor(status: number, body: string) {
+    super(`the network answered ${status}: ${body}`);
+    this.status = status;
+  }
+}
+
+/** An answer that had begun and ended with an explicit error. */
+export class MidStreamError extends Error {}
+
 /** A small client of the API: any OpenAI client does the same. */
 export class NetworkApi {
   readonly #base: string;
@@ -41,8 +53,7 @@ export class NetworkApi {
       headers: { authorization: `Bearer ${this.#key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ ...body, stream, ...(stream && { stream_options: { include_usage: true } }) }),
     });
-    if (answer.statusCode !== 200)
-      throw new Error(`the network answered ${answer.statusCode}: ${await answer.body.text()}`);
+    if (answer.statusCode !== 200) throw new RefusedError(answer.statusCode, await answer.body.text());
     const header = (name: string): string => String(answer.headers[name] ?? '');
     const common = { job: header('resultity-job'), node: header('resultity-node') };
     if (!stream) {
@@ -78,7 +89,7 @@ export class NetworkApi {
           usage?: { completion_tokens: number } | null;
           error?: { message?: string };
         };
-        if (chunk.error) throw new Error(`the stream ended with an error: ${JSON.stringify(chunk.error)}`);
+        if (chunk.error) throw new MidStreamError(`the stream ended with an error: ${JSON.stringify(chunk.error)}`);
         const piece = chunk.choices?.[0]?.delta?.content ?? '';
         if (piece && !firstTokenMs) firstTokenMs = performance.now() - started;
         text += piece;

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { IDS } from '../../src/api/index.ts';
@@ -7,49 +7,22 @@ import {
   buildResultityImage,
   buildSimImage,
   buildVllmCpuImage,
-  ensureModel,
-  ensureStandinModel,
   type PushedImage,
 } from '../images/index.ts';
-import { execOk, formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
+import { formatElapsed, type Progress, repoRoot } from '../lib/index.ts';
 import { type Answer, NetworkApi } from './ask.ts';
 import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
+import { cli, firstModel, publish, type Runtime, serveModel } from './publish.ts';
 import { showCluster, showNext } from './show.ts';
-import { type DemoModel, draftSnapshot, QUESTION } from './snapshot.ts';
+import { QUESTION } from './snapshot.ts';
 import type { Target } from './target.ts';
 import { waitForNode } from './wait.ts';
 
-export type Runtime = 'vllm' | 'sim';
-
-/** What differs between the real engine and its stand-in. */
-const RUNTIMES = {
-  vllm: {
-    folder: 'smollm2-135m-instruct',
-    name: 'smollm2-135m-instruct',
-    version: 'v1',
-    engineVersion: '0.32.0',
-    args: { 'max-model-len': '2048', dtype: 'bfloat16', 'max-num-seqs': '8', 'enforce-eager': 'true' },
-    expect: 'Paris',
-    maxFirstTokenMs: 60_000,
-    readyMs: 900_000,
-  },
-  sim: {
-    folder: 'standin-v1',
-    name: 'standin',
-    version: 'v1',
-    engineVersion: '0.32.0',
-    args: { 'max-model-len': '2048', 'max-num-seqs': '8' },
-    expect: 'resultity-runtime-sim',
-    maxFirstTokenMs: 10_000,
-    readyMs: 300_000,
-  },
-} as const;
+/** How long the node may take from apply to Ready. */
+const READY_MS = { vllm: 900_000, sim: 300_000 } as const;
 
 /** Keys, certificates and publications of the private network. Made anew with each new cluster. */
 export const networkDir = (target: Target): string => join(target.dir, 'network');
-
-const cli = (program: 'network' | 'cli', args: readonly string[]): Promise<string> =>
-  execOk([process.execPath, join(repoRoot, 'src', program, 'main.ts'), ...args]);
 
 export interface DemoImages {
   readonly resultity: PushedImage;
@@ -125,18 +98,6 @@ const initNetwork = async (target: Target): Promise<string> => {
   return dir;
 };
 
-/** Copies the model into the folder that the network serves: a folder of the demo's own, so that tests may tamper with it. */
-const serveModel = async (target: Target, runtime: Runtime, progress: Progress): Promise<string> => {
-  const source = runtime === 'vllm' ? await ensureModel(progress) : ensureStandinModel();
-  const served = join(target.dir, 'models');
-  const folder = join(served, RUNTIMES[runtime].folder);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(served, { recursive: true });
-  cpSync(source, folder, { recursive: true });
-  chmodSync(folder, 0o755); // the service runs as another user
-  return served;
-};
-
 const installChart = async (target: Target, images: DemoImages, dir: string, served: string): Promise<void> => {
   await target.kubectl(['apply', '-f', '-'], NAMESPACES);
   if (target.cluster) {
@@ -168,30 +129,6 @@ const installChart = async (target: Target, images: DemoImages, dir: string, ser
     ...['upgrade', '--install', 'resultity', join(repoRoot, 'charts/resultity-operator')],
     ...['--namespace', SYSTEM_NAMESPACE, '--values', file, '--wait', '--timeout', '180s'],
   ]);
-};
-
-/** Describes the model, drafts the snapshot, signs it and hands it to the service. */
-export const publish = async ({ dir, images, reach }: Installed, runtime: Runtime): Promise<string> => {
-  const { folder, ...model } = RUNTIMES[runtime];
-  const described = JSON.parse(
-    await cli('network', [
-      ...['model', 'describe', join(dir, '..', 'models', folder)],
-      ...['--name', model.name, '--version', model.version],
-    ]),
-  ) as DemoModel['described'];
-  const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string };
-  const draft = draftSnapshot(
-    { ...model, described, sourceUrl: `https://${NETWORK_HOST}:${NETWORK_PORT}/models/${folder}/` },
-    { agent: images.resultity.ref, runtime: images.runtime.ref, agentVersion: version },
-  );
-  const file = join(dir, '..', 'snapshot.yaml');
-  writeFileSync(file, draft);
-  return reach((port) =>
-    cli('network', [
-      ...['publish', '--dir', dir, '--snapshot', file, '--password-file', join(dir, '..', 'password')],
-      ...['--to', `https://127.0.0.1:${port}`, '--ca', join(dir, 'tls/ca.crt')],
-    ]),
-  );
 };
 
 export const applyManifests = async (target: Target): Promise<void> => {
@@ -273,7 +210,7 @@ export interface Installed {
 }
 
 const installedOn = (target: Target, dir: string, images: DemoImages, runtime: Runtime): Installed => {
-  const { name, version, expect } = RUNTIMES[runtime];
+  const { name, version, expect } = firstModel(runtime);
   const reach: Installed['reach'] = async (use) => {
     const forward = await target.forward(SYSTEM_NAMESPACE, 'resultity-network', NETWORK_PORT);
     try {
@@ -305,10 +242,10 @@ const installedOn = (target: Target, dir: string, images: DemoImages, runtime: R
 export const install = async (target: Target, runtime: Runtime, progress: Progress): Promise<Installed> => {
   const images = await buildImages(target, runtime, progress);
   const dir = await progress.step('private network: keys, root, certificates', () => initNetwork(target));
-  const served = await serveModel(target, runtime, progress);
+  const served = await serveModel(target.dir, firstModel(runtime), progress);
   await progress.step('chart installed with Helm', () => installChart(target, images, dir, served));
   const installed = installedOn(target, dir, images, runtime);
-  await progress.step('snapshot signed and published', () => publish(installed, runtime));
+  await progress.step('snapshot signed and published', () => publish(installed, [firstModel(runtime)]));
   return installed;
 };
 
@@ -319,7 +256,7 @@ export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, 
     await applyManifests(target);
     if (target.found) await replaceOutdatedPod(target, installed.images);
     progress.line('applied hack/demo/network.yaml and hack/demo/node.yaml');
-    await waitForNode(target, NODE_NAMESPACE, 'demo-0', RUNTIMES[runtime].readyMs, progress);
+    await waitForNode(target, NODE_NAMESPACE, 'demo-0', READY_MS[runtime], progress);
     await installed.withApi((api) => askAndVerify(api, installed.dir, installed.model, installed.expect, progress));
     await showCluster(target, progress);
     showNext(target, installed.dir, installed.model, leave, progress);

@@ -1,16 +1,16 @@
 import { stringify } from 'yaml';
 
 /** What the demo's network approves, before `resultity-network publish` gives it a version and signs it. */
-export interface DemoModel {
+export interface SnapshotModel {
   readonly name: string;
   readonly version: string;
+  readonly state: 'active' | 'inactive' | 'archived';
   /** The model's entry of `resultity-network model describe`: digest and files. */
   readonly described: {
     readonly digest: string;
     readonly files: readonly { path: string; size: number; sha256: string }[];
   };
   readonly sourceUrl: string;
-  readonly engineVersion: string;
   readonly args: Readonly<Record<string, string>>;
   readonly expect: string;
   readonly maxFirstTokenMs: number;
@@ -30,29 +30,12 @@ const DAY = 86_400;
 
 /** The draft of a snapshot (docs/protocol.md §7) as YAML for `resultity-network publish --snapshot`. */
 export const draftSnapshot = (
-  model: DemoModel,
-  images: { agent: string; runtime: string; agentVersion: string },
-): string => {
-  const sizeMiB = Math.ceil(model.described.files.reduce((sum, f) => sum + f.size, 0) / 2 ** 20);
-  return stringify({
-    models: [
-      {
-        name: model.name,
-        version: model.version,
-        digest: model.described.digest,
-        state: 'active',
-        tasks: ['chat.completions', 'completions'],
-        files: model.described.files,
-        sources: [model.sourceUrl],
-        engine: { name: 'vllm', minVersion: '0.18.0', args: model.args },
-        requires: { gpus: 1, gpuMemoryMiB: Math.max(1024, sizeMiB * 3), diskMiB: sizeMiB + 64 },
-        test: {
-          request: { ...QUESTION },
-          expect: { contains: model.expect, maxFirstTokenMs: model.maxFirstTokenMs },
-        },
-      },
-    ],
-    runtimes: [{ engine: 'vllm', version: model.engineVersion, image: images.runtime, accelerator: 'cpu' }],
+  models: readonly SnapshotModel[],
+  images: { agent: string; agentVersion: string; runtime: string; engineVersion: string },
+): string =>
+  stringify({
+    models: models.map(entryOf),
+    runtimes: [{ engine: 'vllm', version: images.engineVersion, image: images.runtime, accelerator: 'cpu' }],
     agent: { version: images.agentVersion, image: images.agent, minVersion: '0.1.0' },
     jobs: {
       maxOutputTokens: 256,
@@ -64,6 +47,24 @@ export const draftSnapshot = (
     subclouds: [],
     ttl: { heartbeatMs: 5_000, missedHeartbeats: 3, pollMs: 30_000, retryMs: 5_000, cacheMs: DAY * 1000 },
     maxStalenessSeconds: 7 * DAY,
-    trustedSources: [new URL(model.sourceUrl).hostname],
+    trustedSources: [...new Set(models.map((m) => new URL(m.sourceUrl).hostname))],
   });
+
+const entryOf = (model: SnapshotModel): object => {
+  const sizeMiB = Math.ceil(model.described.files.reduce((sum, f) => sum + f.size, 0) / 2 ** 20);
+  return {
+    name: model.name,
+    version: model.version,
+    digest: model.described.digest,
+    state: model.state,
+    tasks: ['chat.completions', 'completions'],
+    files: model.described.files,
+    sources: [model.sourceUrl],
+    engine: { name: 'vllm', minVersion: '0.18.0', args: model.args },
+    requires: { gpus: 1, gpuMemoryMiB: Math.max(1024, sizeMiB * 3), diskMiB: sizeMiB + 64 },
+    test: {
+      request: { ...QUESTION },
+      expect: { contains: model.expect, maxFirstTokenMs: model.maxFirstTokenMs },
+    },
+  };
 };

@@ -86,10 +86,10 @@ describe('the vLLM image', () => {
 
 describe("the stand-in's model", () => {
   it('is a few kilobytes and the same each time', () => {
-    const files = standinModelFiles();
+    const files = standinModelFiles('v1');
     const size = Object.values(files).reduce((sum, bytes) => sum + bytes.length, 0);
     expect(size).to.be.lessThan(8192);
-    expect(standinModelFiles()).to.deep.equal(files);
+    expect(standinModelFiles('v1')).to.deep.equal(files);
   });
   it('has weights with a header that safetensors readers take', () => {
     const bytes = tinySafetensors(4);

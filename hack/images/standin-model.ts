@@ -2,7 +2,9 @@ import { existsSync, mkdtempSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir } from '../lib/index.ts';
 
-export const standinModelDir = (): string => join(cacheDir('models'), 'standin-v1');
+export type StandinVersion = 'v1' | 'v2';
+
+const FLOATS: Readonly<Record<StandinVersion, number>> = { v1: 1024, v2: 2048 };
 
 /** One tensor of zeros as safetensors: eight bytes of header length, the JSON header, the data. */
 export function tinySafetensors(floats: number): Buffer {
@@ -16,7 +18,7 @@ export function tinySafetensors(floats: number): Buffer {
 }
 
 /** The files of the stand-in's model: a few kilobytes that look like a model folder. The same bytes on each machine. */
-export function standinModelFiles(): Readonly<Record<string, Buffer>> {
+export function standinModelFiles(version: StandinVersion): Readonly<Record<string, Buffer>> {
   const json = (value: unknown) => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
   return {
     'config.json': json({
@@ -32,7 +34,7 @@ export function standinModelFiles(): Readonly<Record<string, Buffer>> {
       vocab_size: 32,
     }),
     'generation_config.json': json({ bos_token_id: 1, eos_token_id: 2 }),
-    'model.safetensors': tinySafetensors(1024),
+    'model.safetensors': tinySafetensors(FLOATS[version]),
     'tokenizer.json': json({
       version: '1.0',
       model: { type: 'WordLevel', vocab: { '<unk>': 0, '<s>': 1, '</s>': 2 }, unk_token: '<unk>' },
@@ -42,11 +44,11 @@ export function standinModelFiles(): Readonly<Record<string, Buffer>> {
 }
 
 /** Writes that model folder into the cache once. It is for the stand-in: a real engine cannot speak with it. */
-export function ensureStandinModel(): string {
-  const target = standinModelDir();
+export function ensureStandinModel(version: StandinVersion): string {
+  const target = join(cacheDir('models'), `standin-${version}`);
   if (existsSync(target)) return target;
   const work = mkdtempSync(join(cacheDir('models'), '.standin-'));
-  for (const [file, bytes] of Object.entries(standinModelFiles()))
+  for (const [file, bytes] of Object.entries(standinModelFiles(version)))
     writeFileSync(join(work, file), bytes, { mode: 0o644 });
   try {
     renameSync(work, target);

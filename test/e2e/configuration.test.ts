@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { Agent, request } from 'undici';
 import { SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
-import { publish } from '../../hack/demo/run.ts';
+import { firstModel, publish } from '../../hack/demo/publish.ts';
 import { QUESTION } from '../../hack/demo/snapshot.ts';
 import { type ConfigAnswer, createSigner, domainOf, generatePrivateKey, signStruct } from '../../src/protocol/index.ts';
 import { e2e, eventually, RUNTIME } from './setup.ts';
@@ -133,7 +133,7 @@ describe('a configuration that lies', () => {
     const { installed } = e2e();
     const before = await digests();
     await lie();
-    await publish(installed, RUNTIME);
+    await publish(installed, [firstModel(RUNTIME)]);
     await refusedByBoth('digest_mismatch');
     expect(await digests()).to.deep.equal(before);
     await stillServes();

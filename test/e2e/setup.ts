@@ -4,7 +4,8 @@
  */
 import { after, before } from 'mocha';
 import { NODE_NAMESPACE } from '../../hack/demo/names.ts';
-import { applyManifests, type Installed, install, type Runtime } from '../../hack/demo/run.ts';
+import type { Runtime } from '../../hack/demo/publish.ts';
+import { applyManifests, type Installed, install } from '../../hack/demo/run.ts';
 import { markKept, ownCluster, type Target } from '../../hack/demo/target.ts';
 import { waitForNode } from '../../hack/demo/wait.ts';
 import { terminalProgress } from '../../hack/lib/index.ts';
