@@ -12,6 +12,8 @@ export interface Orders {
   /** The pod's creation time in ms; 0 if unknown. */
   readonly incarnation: number;
   readonly floor: { readonly epoch: number; readonly version: number } | undefined;
+  /** Images that were patched into the live pod; undefined: those that it was made with. */
+  readonly images: { readonly agent: string | undefined; readonly runtime: string | undefined };
 }
 
 /** Reads a downward-API file of annotations: one `key="value"` a line, the value quoted as Go does. */
@@ -46,6 +48,7 @@ export const readOrders = (text: string): Orders => {
     handover: a.get(ANNOTATION.handover) === 'true',
     incarnation: Number.isSafeInteger(incarnation) && incarnation >= 0 ? incarnation : 0,
     floor: floor ? { epoch: Number(floor[1]), version: Number(floor[2]) } : undefined,
+    images: { agent: a.get(ANNOTATION.agentImage) || undefined, runtime: a.get(ANNOTATION.runtimeImage) || undefined },
   };
 };
 

@@ -58,8 +58,9 @@ export class Drain {
   }
   get state(): 'no' | 'draining' | 'drained' | 'handover' {
     if (!this.draining) return 'no';
-    if (this.#causes.has('handover')) return 'handover';
-    return this.#drained ? 'drained' : 'draining';
+    if (!this.#drained) return 'draining';
+    // Nothing runs any more: the agent may be replaced.
+    return this.#causes.has('handover') ? 'handover' : 'drained';
   }
 
   /** Stops taking jobs and lets the running ones finish; resolves when that is done. */

@@ -46,6 +46,15 @@ export const wire = async (
   const { paths, network } = settings;
   const { metrics, link, signer, node, ca, domain, server, dispatcher, http, engine, watch, annotations } = ground;
   const { record, journal, bootId } = ground;
+  // The environment of a live pod cannot be patched, its images can: the operator tells them by annotation.
+  const images = {
+    get agent() {
+      return annotations.orders.images.agent ?? settings.images.agent;
+    },
+    get runtime() {
+      return annotations.orders.images.runtime ?? settings.images.runtime;
+    },
+  };
 
   let networkState: { state: NodeState | 'unregistered'; reason: string | undefined } = {
     state: 'unregistered',
@@ -191,7 +200,7 @@ export const wire = async (
     install: { dispatcher: ground.downloads },
     sourceRules: { allowInsecureHosts: network.allowInsecureHosts, mirrors: settings.sourceMirrors },
     engineArgs: settings.engineArgs,
-    images: settings.images,
+    images,
     version: settings.version,
     idle: () => jobs.idle(),
     clock,
@@ -203,7 +212,7 @@ export const wire = async (
   });
 
   const member = () => memberOf(settings, node, hardware);
-  const runtimeVersion = () => runtimeVersionOf([config.accepted, config.applied], settings.images.runtime);
+  const runtimeVersion = () => runtimeVersionOf([config.accepted, config.applied], images.runtime);
   const versions = () => ({ agent: settings.version, runtime: runtimeVersion() });
 
   const view = (): NodeView => ({
@@ -213,7 +222,7 @@ export const wire = async (
     now: clock.now(),
     version: settings.version,
     runtimeVersion: runtimeVersion(),
-    images: settings.images,
+    images: { agent: images.agent, runtime: images.runtime },
     network: networkState,
     connected: connection.session !== null,
     superseded,
@@ -352,6 +361,7 @@ export const wire = async (
   });
   const changesOfEngine = (): void => {
     if (watch.view.terminating) void drain.begin('terminating', drainMs, 3_600_000);
+    else drain.end('terminating'); // only the runtime container was replaced: another launcher is there
     changed();
   };
   return {

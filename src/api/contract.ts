@@ -27,6 +27,11 @@ export const ANNOTATION = {
   paused: 'resultity.com/paused',
   /** `true`: finish within handoverSeconds, then wait to be replaced by a new agent image. */
   handover: 'resultity.com/handover',
+  /** The images that were patched into the live pod: its environment still names those that it was made with. */
+  agentImage: 'resultity.com/agent-image',
+  runtimeImage: 'resultity.com/runtime-image',
+  /** The operator's own note on a pod whose images are being changed: how far it is (operator/node/rollout.ts). */
+  rollout: 'resultity.com/rollout',
   /** The pod's creation time in ms: who is newer when two sessions claim one identity. */
   incarnation: 'resultity.com/incarnation',
   /** `<epoch>,<version>` below which the agent accepts no configuration. */
@@ -37,6 +42,10 @@ export const ANNOTATION = {
   templateHash: 'resultity.com/template-hash',
   /** On a ResultityNode: replace the pod although the old one is not known to be gone. */
   forceReplace: 'resultity.com/force-replace',
+  /** On a ResultityNode: `true` begins no update of its images or its pod; on the pod too: its agent stays on the applied configuration. */
+  hold: 'resultity.com/hold',
+  /** On a ResultityNode: images that were patched back, with the reason; taken off, they are tried again. */
+  rolledBack: 'resultity.com/rolled-back',
   /** On a ResultityNetwork with updates Manual: the digest that a person approved. */
   approveDigest: 'resultity.com/approve-digest',
 } as const;
