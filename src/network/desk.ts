@@ -14,7 +14,7 @@ import {
   sha256Hex,
 } from '../protocol/index.ts';
 import type { DispatchAction, DispatchNode } from './dispatch-types.ts';
-import { Dispatcher } from './dispatcher.ts';
+import { Dispatcher, RESTART_MS } from './dispatcher.ts';
 import type { JobFailure } from './errors.ts';
 import { type Ending, Job, type JobRequest, type JobSink, ReceivedLines } from './job.ts';
 import type { Ledger, Settled } from './ledger.ts';
@@ -50,6 +50,8 @@ const KEPT_MS = 600_000;
 const TICK_MS = 200;
 /** How long ended jobs may wait to be forgotten. */
 const REST_MS = 30_000;
+/** How often a desk that closes looks whether all have their answer. */
+const CLOSING_MS = 50;
 
 /**
  * The shell around the dispatcher: turns its actions into frames and answers, and frames into its inputs. Holds every job
@@ -188,19 +190,24 @@ export class JobDesk {
     }
   }
 
-  /** Callers are told to come back; nothing is offered any more. */
-  close(): void {
+  /**
+   * Nothing is offered any more: callers who wait for a node, and new ones, are told to come back. What runs has `graceMs` to
+   * end; whoever still waits then is told the same.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.#run(this.#dispatcher.close(this.#now()));
+    const until = this.#now() + graceMs;
+    while (this.#dispatcher.size > 0 && this.#now() < until) await this.#ports.clock.sleep(CLOSING_MS);
     this.#closed = true;
     this.#stop.abort();
     for (const job of this.#jobs.values())
       if (!job.ending) {
         this.#end(job, { kind: 'ended' }, 'failed');
-        job.sink.failed({ code: 'unavailable', message: 'the service restarts', retryAfterMs: 2_000 });
+        job.sink.failed({ code: 'unavailable', message: 'the service restarts', retryAfterMs: RESTART_MS });
       }
   }
 
   #run(actions: readonly DispatchAction[]): void {
-    if (this.#closed) return;
     for (const action of actions)
       switch (action.do) {
         case 'offer':

@@ -176,6 +176,21 @@ describe('dispatcher', () => {
     expect(brief(d.tick(1_000))).to.deep.equal(['cancel 1#1 A', 'fail 1 deadline', 'offer 2#1 A']);
   });
 
+  it('tells who waits to come back when it closes, lets what runs end, and starts nothing over', () => {
+    const d = make();
+    d.nodeChanged(view(A, { capacity: 2 }), 0);
+    d.submit(job('runs'), 0);
+    d.submit(job('lost'), 0);
+    d.submit(job('waits'), 0);
+    d.accepted(A, 'runs', 1, 0);
+    d.accepted(A, 'lost', 1, 0);
+    expect(brief(d.close(1))).to.deep.equal(['fail waits unavailable']);
+    expect(brief(d.submit(job('new'), 2))).to.deep.equal(['fail new unavailable']);
+    expect(brief(d.lost(A, 'lost', 1, 'handover', 3))).to.deep.equal(['fail lost unavailable']);
+    expect(brief(d.finished('runs', 1, 4))).to.deep.equal([]);
+    expect(d.size).to.equal(0);
+  });
+
   it('keeps jobs of a subcloud inside it, and isolated nodes out of the global pool', () => {
     const d = make();
     d.nodeChanged(view(A, { subclouds: ['eu'], isolated: true }), 0);

@@ -7,6 +7,8 @@ import { NodePool } from './node-pool.ts';
 
 /** How long a node that turned a job down is passed over for it. */
 const AVOID_MS = 1_000;
+/** When a caller may come back to a service that restarts. */
+export const RESTART_MS = 2_000;
 /** Way, queue and prompt of a job in tokens of its answer, so that short answers do not look slow. */
 const FIXED_TOKENS = 16;
 
@@ -22,6 +24,7 @@ export class Dispatcher {
   readonly #pool: NodePool;
   readonly #queue = new JobQueue();
   readonly #jobs = new Map<string, TrackedJob>();
+  #closing = false;
 
   constructor(limits: DispatchLimits, random: () => number) {
     this.#limits = limits;
@@ -58,6 +61,12 @@ export class Dispatcher {
     };
     this.#jobs.set(job.jobId, tracked);
     this.#queue.add(tracked);
+    return this.#place(now);
+  }
+
+  /** Nothing is offered from now on: who waits for a node is told to come back, as is who comes; what runs may end. */
+  close(now: number): DispatchAction[] {
+    this.#closing = true;
     return this.#place(now);
   }
 
@@ -204,6 +213,10 @@ export class Dispatcher {
     // one look per kind of job: when nobody has room for the first, nobody has for the next alike
     const full = new Set<string>();
     for (const t of this.#queue.inOrder()) {
+      if (this.#closing) {
+        actions.push(...this.#fail(t, unavailable('the service restarts', RESTART_MS)));
+        continue;
+      }
       if (t.phase.kind !== 'queued' || t.phase.notBefore > now) continue;
       const alike = `${t.job.model} ${t.job.modelDigest} ${t.job.subcloud ?? ''}`;
       if (full.has(alike)) continue;

@@ -22,7 +22,7 @@ export const createHttpServer = (tls: TlsFiles | undefined, log: Logger): Fastif
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
-    forceCloseConnections: true,
+    forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 512, caseSensitive: true },
     serverFactory: (handler): Server => {

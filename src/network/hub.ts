@@ -98,6 +98,10 @@ export class Hub implements SessionHost, NodeLink {
   get size(): number {
     return this.#sessions.size;
   }
+  /** True when no session is opened any more. */
+  get closing(): boolean {
+    return this.#stop.signal.aborted;
+  }
 
   open(wire: Wire): Session {
     const session = new Session(this, wire);
@@ -229,7 +233,11 @@ export class Hub implements SessionHost, NodeLink {
       session.send('bye', { reason: 'restart', retryAfterMs: 1_000 });
       session.close(CLOSE.restart, 'restart');
     }
-    for (let i = 0; i < 10 && this.#sessions.size > 0; i++) await this.clock.sleep(100);
+    // a peer that does not answer the close is cut after a second
+    for (let i = 0; i < 12 && this.#sessions.size > 0; i++) {
+      await this.clock.sleep(100);
+      for (const session of this.#sessions) session.tick();
+    }
   }
   /** Closes one node's socket, as an operator or a wrong result demands. */
   closeNode(node: Address, code: CloseCode, reason: string): void {
@@ -282,7 +290,10 @@ export class Hub implements SessionHost, NodeLink {
       [
         'config.ack',
         on(zConfigAck, (_session, node, p) => {
-          log.info({ node, version: p.version, digest: p.digest, state: p.state, reason: p.code }, 'config.ack');
+          log.info(
+            { node, version: p.version, digest: p.digest, state: p.state, reason: p.code, phase: p.step },
+            'config.ack',
+          );
         }),
       ],
       [

@@ -57,11 +57,14 @@ export interface Service {
   readonly publications: Publications;
   readonly registry: Registry;
   readonly hub: Hub;
-  /** Undefined when it takes calls, also before the first publication: that comes in as a call. */
+  /** Undefined when it takes calls, also before the first publication: that comes in as a call. Else why not. */
   ready(): string | undefined;
-  /** Says bye to nodes and callers, then closes the ledger. */
-  close(): Promise<void>;
+  /** Lets what runs end within `graceMs` (default 0) while nothing new is taken, says bye to nodes, closes the ledger. */
+  close(graceMs?: number): Promise<void>;
 }
+
+/** How long a service that closes waits for callers to read their answers. */
+const FLUSH_MS = 2_000;
 
 /** Wires the rooms of the service together and listens. */
 export const startService = async (options: ServiceOptions): Promise<Service> => {
@@ -127,16 +130,26 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   if (authorities.length === 0) authorities.push(`localhost:${port}`, `127.0.0.1:${port}`);
   log.info({ port, authorities, network: publications.domain.network, root: publications.root.version }, 'listening');
 
+  let closing = false;
   return {
     port,
     publications,
     registry,
     hub,
-    ready: () => undefined,
-    close: async () => {
-      desk.close();
+    ready: () => (closing ? 'it is stopping' : undefined),
+    close: async (graceMs = 0) => {
+      closing = true;
+      await desk.close(graceMs);
       await hub.close();
+      // answers that are written reach their callers; who does not read is cut
+      const closed = new AbortController();
+      const cut = clock.sleep(FLUSH_MS, closed.signal).then(
+        () => server.closeAllConnections(),
+        () => {},
+      );
       await app.close();
+      closed.abort();
+      await cut;
       store.close();
     },
   };

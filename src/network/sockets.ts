@@ -29,7 +29,7 @@ export const acceptSockets = (server: Server, hub: Hub, limits: Limits, log: Log
     if ((request.url ?? '').split('?')[0] !== PATH) return answer(socket, 404, 'Not Found');
     const address = addressOf(request);
     const open = perAddress.get(address) ?? 0;
-    if (hub.size >= limits.sockets) return answer(socket, 503, 'Service Unavailable');
+    if (hub.closing || hub.size >= limits.sockets) return answer(socket, 503, 'Service Unavailable');
     if (open >= limits.socketsPerAddress) return answer(socket, 429, 'Too Many Requests');
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((p) => p.trim());
     if (!offered.includes(SUBPROTOCOL)) return answer(socket, 426, 'Upgrade Required');

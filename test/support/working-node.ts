@@ -18,6 +18,8 @@ export interface WorkOptions {
   readonly queue?: number;
   /** Time for each line of an answer; 0 answers at once. */
   readonly lineMs?: number;
+  /** Nothing is answered before this resolves. */
+  readonly hold?: Promise<void>;
 }
 
 type JobCancel = z.infer<typeof zJobCancel>;
@@ -147,6 +149,7 @@ export class WorkingNode {
   async #work(job: Running): Promise<void> {
     const { offer, payload, stop } = job;
     const lines = linesOf(offer);
+    await this.#options.hold;
     for (let i = 0; i < lines.length; i++) {
       if (this.#options.lineMs) await sleep(this.#options.lineMs, undefined, { signal: stop.signal });
       if (!offer.stream || this.node.closed || !this.node.welcome) continue;

@@ -81,6 +81,7 @@ export const buildProgram = (io: Io, version: string): Command => {
     .option('--allow-list <file>', 'nodes, wallets and emails that may register, one a line')
     .option('--hold', 'a new node is pending until `node approve`', false)
     .option('--limits <file>', 'JSON with limits other than the defaults')
+    .option('--grace <seconds>', 'on SIGTERM: time for running jobs to end', whole, 20)
     .option('--metrics-port <port>', 'port of /metrics, /healthz, /readyz', whole)
     .addOption(
       new Option('--log-level <level>').choices(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

@@ -30,6 +30,8 @@ export interface ServeOptions {
   readonly hold: boolean;
   readonly limits?: string | undefined;
   readonly metricsPort?: number | undefined;
+  /** Seconds that running jobs have to end after the signal. */
+  readonly grace: number;
   readonly logLevel: LogLevel;
 }
 
@@ -83,8 +85,8 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
     if (io.signal.aborted) resolve();
     else io.signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  log.info({}, 'stopping');
-  await service.close();
+  log.info({ graceSeconds: options.grace }, 'stopping');
+  await service.close(options.grace * 1_000);
   await observed?.close();
 };
 
