@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { assertNever } from '../lib/errors.ts';
+import { assertNever, CodedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import {
   type Domain,
@@ -163,7 +163,7 @@ export class Jobs {
       journal.accept({ ...key, deadline: offer.deadline, requestHash });
     } catch (error) {
       this.#log.error({ job: offer.jobId, error }, 'the journal cannot keep the promise, so none is made');
-      this.#o.onError('journal');
+      this.#o.onError(error instanceof CodedError ? error.code : 'journal_failed');
       this.#reject(key, 'not_ready', 'the journal cannot be written');
       return;
     }
@@ -293,7 +293,7 @@ export class Jobs {
             { job: job.jobId, attempt: job.attempt, reason: done.reason, detail: done.detail },
             'job lost',
           );
-        return this.#finish(job, job.stop ?? done.reason);
+        return this.#finish(job, job.stop ?? done.reason, done);
       default:
         return assertNever(done);
     }
@@ -350,7 +350,7 @@ export class Jobs {
       'job done, result signed',
     );
     metrics.jobOverhead.observe((clock.monotonic() - started) / 1000);
-    this.#o.results.add(job, offer.deadline);
+    this.#o.results.add({ jobId: job.jobId, attempt: job.attempt, deadline: offer.deadline, lines: done.lines });
   }
 
   #stop(job: Job, reason: LostReason | 'silent'): void {
@@ -359,14 +359,15 @@ export class Jobs {
     else this.#finish(job, reason);
   }
 
-  /** The end of an attempt without a result. */
-  #finish(job: Job, reason: LostReason | 'silent'): void {
+  /** The end of an attempt without a result. `made`: what the engine had made until then. */
+  #finish(job: Job, reason: LostReason | 'silent', made = { lines: 0, completionTokens: 0 }): void {
     if (this.#over || !this.#open.has(keyOf(job))) return;
     job.deltas.end();
     this.#end(job, reason);
     if (reason !== 'silent') this.#o.channel.send('job.lost', { jobId: job.jobId, attempt: job.attempt, reason });
     this.#o.metrics.jobs.inc({ outcome: reason === 'silent' ? 'aborted' : `lost_${reason}` });
-    this.#o.record('job.lost', { jobId: job.jobId, attempt: job.attempt, reason });
+    const { lines, completionTokens } = made;
+    this.#o.record('job.lost', { jobId: job.jobId, attempt: job.attempt, reason, lines, completionTokens });
     this.#close(job);
   }
 

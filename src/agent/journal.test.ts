@@ -24,7 +24,8 @@ describe('the journal', () => {
     before.result(one, '{"x":"é"}', 4);
     before.close();
     const after = new SqliteJournal(path);
-    expect(after.unreceipted()[0]).to.include({ jobId: 'a', payload: '{"x":"é"}', lines: 4 });
+    expect(after.unreceipted()[0]).to.include({ jobId: 'a', payload: null, lines: 4 });
+    expect(after.get(one)?.payload).to.equal('{"x":"é"}');
     expect(after.accepted().map((r) => r.jobId)).to.deep.equal(['b']);
     expect(after.highest('b')?.attempt).to.equal(3);
     after.close();

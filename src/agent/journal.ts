@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { CodedError } from '../lib/errors.ts';
 import type { Sha256, Verdict } from '../protocol/index.ts';
@@ -24,23 +26,37 @@ export interface Journal {
   /** The highest attempt known of a job. */
   highest(jobId: string): JournalRecord | undefined;
   get(key: JobKey): JournalRecord | undefined;
-  /** @throws CodedError `journal_full`, `journal_failed` */
+  /** @throws CodedError `journal_full` (also when room for the result is not sure), `journal_failed` */
   accept(record: JobKey & { deadline: number; requestHash: Sha256 }): void;
   result(key: JobKey, payload: string, lines: number): void;
   receipted(key: JobKey, verdict: Verdict): void;
   ended(key: JobKey, reason: string): void;
   /** Attempts accepted and never finished: after a start, what a crash left. */
   accepted(): JournalRecord[];
-  /** Results without a receipt. */
+  /** Results without a receipt; `payload` is left out (null), as all of them together may be larger than memory. */
   unreceipted(): JournalRecord[];
-  /** Forgets what is settled or unwanted 24 h after its deadline. Returns how many records remain. */
+  /** Forgets what is settled or unwanted 24 h after its deadline, and gives the room back. Returns how many records remain. */
   compact(now: number): number;
   count(): number;
   close(): void;
 }
 
 const DAY = 86_400_000;
-const FULL = [13 /* SQLITE_FULL */];
+const SQLITE_BUSY = 5;
+const SQLITE_FULL = 13;
+/**
+ * Free room below which no job is accepted: so that results of jobs accepted before (16 MiB at most each, twice on the
+ * disk while the WAL holds them) and the ends of all others can still be written.
+ */
+export const JOURNAL_RESERVE = 64 << 20;
+
+/** SQLite's primary result code, without what extends it. */
+const primary = (cause: unknown): number => ((cause as { errcode?: number }).errcode ?? 0) & 0xff;
+
+const freeBytes = (folder: string): number => {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+};
 
 /** The checksum covers every column: a flipped bit is found when the record is read, never taken for a promise. */
 const checksum = (r: JournalRecord): string =>
@@ -50,7 +66,8 @@ const checksum = (r: JournalRecord): string =>
 
 /**
  * The journal in one SQLite file, WAL with synchronous=FULL: one fsync before each promise, and a torn tail of the WAL is
- * cut off by its own checksums. One process holds it (exclusive lock), so that two agents never share a state folder.
+ * cut off by its own checksums. One process holds it (a lock of the kernel, gone with its process), so that two agents never
+ * share a state folder. The WAL is cut back to 4 MiB, and what compaction frees goes back to the disk.
  */
 export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
@@ -59,20 +76,38 @@ export class SqliteJournal implements Journal {
   readonly #top: StatementSync;
   readonly #byState: StatementSync;
   readonly #onCorrupt: (key: JobKey) => void;
+  readonly #room: () => number;
 
-  /** @throws CodedError `journal_failed` when the file is no journal or another process holds it */
-  constructor(path: string, onCorrupt: (key: JobKey) => void = () => {}) {
+  /**
+   * @param room bytes free for the journal; by default those of its file system
+   * @throws CodedError `journal_locked` while another process holds the file, `journal_failed` when it is no journal
+   */
+  constructor(
+    path: string,
+    onCorrupt: (key: JobKey) => void = () => {},
+    room: () => number = () => freeBytes(dirname(path)),
+  ) {
     this.#onCorrupt = onCorrupt;
+    this.#room = room;
     try {
       this.#db = new DatabaseSync(path);
-      this.#db.exec(`PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+      this.#db.exec(`PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
+        PRAGMA synchronous=FULL; PRAGMA journal_size_limit=${4 << 20};
         CREATE TABLE IF NOT EXISTS job (
           jobId TEXT NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
           requestHash TEXT NOT NULL, lines INTEGER NOT NULL, payload TEXT, note TEXT NOT NULL, checksum TEXT NOT NULL,
           PRIMARY KEY (jobId, attempt)) STRICT, WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS job_state ON job (state);`);
     } catch (cause) {
-      throw new CodedError('journal_failed', 'the journal cannot be opened', { cause });
+      if (primary(cause) === SQLITE_BUSY)
+        throw new CodedError(
+          'journal_locked',
+          `${path} is held by another process: two agents cannot use one state folder; stop the other one`,
+          { cause },
+        );
+      throw new CodedError('journal_failed', `the journal ${path} cannot be opened; is it damaged, or the disk full?`, {
+        cause,
+      });
     }
     this.#put = this.#db.prepare('INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#one = this.#db.prepare('SELECT * FROM job WHERE jobId = ? AND attempt = ?');
@@ -87,6 +122,8 @@ export class SqliteJournal implements Journal {
     return this.#check(this.#one.get(jobId, attempt));
   }
   accept({ jobId, attempt, deadline, requestHash }: JobKey & { deadline: number; requestHash: Sha256 }): void {
+    if (this.#room() < JOURNAL_RESERVE)
+      throw new CodedError('journal_full', `less than ${JOURNAL_RESERVE >> 20} MiB are free for the journal`);
     this.#write({ jobId, attempt, state: 'accepted', deadline, requestHash, lines: 0, payload: null, note: '' });
   }
   result(key: JobKey, payload: string, lines: number): void {
@@ -103,10 +140,18 @@ export class SqliteJournal implements Journal {
     return this.#in('accepted');
   }
   unreceipted(): JournalRecord[] {
-    return this.#in('result');
+    const found: JournalRecord[] = [];
+    for (const row of this.#byState.iterate('result')) {
+      const record = this.#check(row);
+      if (record?.state === 'result') found.push({ ...record, payload: null });
+    }
+    return found;
   }
   compact(now: number): number {
-    this.#guard(() => this.#db.prepare("DELETE FROM job WHERE deadline < ? AND state != 'accepted'").run(now - DAY));
+    this.#guard(() => {
+      this.#db.prepare("DELETE FROM job WHERE deadline < ? AND state != 'accepted'").run(now - DAY);
+      this.#db.exec('PRAGMA incremental_vacuum');
+    });
     return this.count();
   }
   count(): number {
@@ -141,7 +186,7 @@ export class SqliteJournal implements Journal {
     try {
       work();
     } catch (cause) {
-      const code = FULL.includes((cause as { errcode?: number }).errcode ?? -1) ? 'journal_full' : 'journal_failed';
+      const code = primary(cause) === SQLITE_FULL ? 'journal_full' : 'journal_failed';
       throw new CodedError(code, 'the journal could not be written', { cause });
     }
   }

@@ -14,7 +14,7 @@ import {
 import { NetworkError } from './http.ts';
 import type { JobChannel } from './job-channel.ts';
 import type { AgentMetrics } from './job-metrics.ts';
-import type { JobKey, Journal } from './journal.ts';
+import type { JobKey, Journal, JournalRecord } from './journal.ts';
 
 export interface ResultsOptions {
   readonly clock: Clock;
@@ -32,6 +32,9 @@ interface Waiting {
   readonly key: JobKey;
   readonly deadline: number;
   readonly finishedAt: number;
+  readonly lines: number;
+  /** Aborted when it needs no waiting any more. */
+  readonly settled: AbortController;
   lastSent: number;
   /** Times the network closed or answered terminally right after this result (§5). */
   refusals: number;
@@ -39,22 +42,34 @@ interface Waiting {
 
 const RESEND_MS = 60_000;
 const KEEP_MS = 86_400_000;
+/** A terminal close so soon after a result may be because of it. */
+const BLAME_MS = 10_000;
 export const keyOf = ({ jobId, attempt }: JobKey): string => `${attempt} ${jobId}`;
 
 /**
  * Signed results on their way to a receipt: sent once per session and every 60 s, always the journalled bytes, until a
- * receipt that verifies settles them, or 24 h after the deadline.
+ * receipt that verifies settles them, or 24 h after the deadline. A result that the network refuses twice is kept and no
+ * longer sent, so that it does not take the others with it; while one is suspected they go out one at a time.
  */
 export class Results {
   readonly #o: ResultsOptions;
   readonly #log: Logger;
   readonly #waiting = new Map<string, Waiting>();
-  #last: { readonly key: string; readonly at: number } | null = null;
+  /** Sent by frame in this session without a receipt, in that order: key and monotonic time. */
+  readonly #sent = new Map<string, number>();
+  /** Refused once. */
+  readonly #suspects = new Set<string>();
+  /** To be sent one at a time. */
+  #queue: Waiting[] = [];
+  #round = new AbortController();
+  #pumping = false;
+  #posts: Promise<void> = Promise.resolve();
+  readonly #posting = new Set<string>();
 
   constructor(options: ResultsOptions) {
     this.#o = options;
     this.#log = options.logger;
-    for (const r of options.journal.unreceipted()) this.#await(r, r.deadline);
+    for (const r of options.journal.unreceipted()) this.#await(r);
   }
 
   /** Results without a receipt. */
@@ -64,34 +79,34 @@ export class Results {
 
   /** What hello names; those that the network refused twice are no longer among them. */
   named(): Hello['jobs'] {
-    return [...this.#waiting.values()]
-      .filter((w) => w.refusals < 2)
-      .map((w) => ({ ...w.key, state: 'result' as const, deltas: this.#o.journal.get(w.key)?.lines ?? 0 }));
+    return this.#wanted().map((w) => ({ ...w.key, state: 'result' as const, deltas: w.lines }));
   }
 
   /** A result that the journal holds now: sends it for the first time. */
-  add(key: JobKey, deadline: number): void {
-    void this.#send(this.#await(key, deadline));
+  add(record: Pick<JournalRecord, 'jobId' | 'attempt' | 'deadline' | 'lines'>): void {
+    this.#dispatch(this.#await(record));
   }
 
   /** True when the attempt has a result: then it is on its way again. */
   sendAgain(key: JobKey): boolean {
     const w = this.#waiting.get(keyOf(key));
-    if (w) void this.#send(w);
-    return w !== undefined;
+    if (!w || w.refusals >= 2) return false;
+    this.#dispatch(w);
+    return true;
   }
 
-  /** Every one once, for a new session. */
+  /** Every one once, for a new session; a suspected one last. */
   sendAll(): void {
-    for (const w of this.#waiting.values()) if (w.refusals < 2) void this.#send(w);
+    this.sessionOver();
+    for (const w of this.#wanted().sort((a, b) => a.refusals - b.refusals)) this.#dispatch(w);
   }
 
   /** Those that were last sent 60 s ago; forgets those that nobody wants any more. @param serverNow ms */
   resendDue(serverNow: number): void {
     const now = this.#o.clock.monotonic();
     for (const [key, w] of this.#waiting) {
-      if (serverNow > w.deadline + KEEP_MS) this.#waiting.delete(key);
-      else if (w.refusals < 2 && now - w.lastSent >= RESEND_MS) void this.#send(w);
+      if (serverNow > w.deadline + KEEP_MS) this.#forget(key);
+      else if (w.refusals < 2 && now - w.lastSent >= RESEND_MS) this.#dispatch(w);
     }
   }
 
@@ -113,51 +128,116 @@ export class Results {
       this.#o.onError('receipt_invalid');
       return;
     }
-    this.#o.journal.receipted(key, receipt.verdict);
-    this.#waiting.delete(keyOf(key));
+    try {
+      this.#o.journal.receipted(key, receipt.verdict);
+    } catch (error) {
+      // the network gives the same receipt again for the same bytes
+      this.#log.error({ job: key.jobId, error }, 'a receipt cannot be journalled, the result is sent again later');
+      this.#o.onError('journal');
+      return;
+    }
+    this.#forget(keyOf(key));
     this.#o.metrics.receiptAge.observe((this.#o.clock.monotonic() - waiting.finishedAt) / 1000);
     this.#o.metrics.jobs.inc({ outcome: receipt.verdict });
     this.#o.record('job.receipted', { ...key, verdict: receipt.verdict, resultHash: receipt.resultHash });
     this.#log.debug({ job: key.jobId, attempt: key.attempt, verdict: receipt.verdict }, 'receipt verified');
   }
 
-  /** True when a terminal close came within 10 s of a result: then that result may be its cause (§5). */
+  /** True when a terminal close came within 10 s of a result: the first one without a receipt may be its cause (§5). */
   sessionRefused(): boolean {
-    const last = this.#last;
-    if (!last || this.#o.clock.monotonic() - last.at > 10_000) return false;
-    this.#refused(last.key);
+    const now = this.#o.clock.monotonic();
+    const suspect = [...this.#sent].find(([, at]) => now - at <= BLAME_MS);
+    this.sessionOver();
+    if (!suspect) return false;
+    this.#refused(suspect[0]);
     return true;
   }
 
-  #await(key: JobKey, deadline: number): Waiting {
+  /** The session is gone, and what was to be sent over it waits for the next. */
+  sessionOver(): void {
+    this.#sent.clear();
+    this.#queue = [];
+    this.#round.abort();
+    this.#round = new AbortController();
+  }
+
+  #wanted(): Waiting[] {
+    return [...this.#waiting.values()].filter((w) => w.refusals < 2);
+  }
+
+  #await(r: Pick<JournalRecord, 'jobId' | 'attempt' | 'deadline' | 'lines'>): Waiting {
     const now = this.#o.clock.monotonic();
     const w: Waiting = {
-      key: { jobId: key.jobId, attempt: key.attempt },
-      deadline,
+      key: { jobId: r.jobId, attempt: r.attempt },
+      deadline: r.deadline,
       finishedAt: now,
+      lines: r.lines,
+      settled: new AbortController(),
       lastSent: now,
       refusals: 0,
     };
-    this.#waiting.set(keyOf(key), w);
+    this.#waiting.set(keyOf(w.key), w);
     return w;
   }
 
+  #forget(key: string): void {
+    this.#waiting.get(key)?.settled.abort();
+    this.#waiting.delete(key);
+    this.#sent.delete(key);
+    this.#suspects.delete(key);
+  }
+
+  #dispatch(w: Waiting): void {
+    if (this.#pumping || this.#suspects.size > 0) {
+      if (!this.#queue.includes(w)) this.#queue.push(w);
+      void this.#oneByOne();
+    } else this.#send(w);
+  }
+
+  /** So that it is certain which one the network closes for. */
+  async #oneByOne(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    for (let w = this.#queue.shift(); w !== undefined; w = this.#queue.shift()) {
+      if (w.settled.signal.aborted) continue;
+      this.#send(w);
+      await this.#o.clock.sleep(BLAME_MS, AbortSignal.any([w.settled.signal, this.#round.signal])).catch(() => {});
+    }
+    this.#pumping = false;
+  }
+
   /** By frame where it fits, else by POST /v1/results: the same bytes each time. */
-  async #send(w: Waiting): Promise<void> {
+  #send(w: Waiting): void {
     const now = this.#o.clock.monotonic();
     const payload = this.#o.journal.get(w.key)?.payload;
     if (!payload) return;
     w.lastSent = now;
-    if (this.#o.channel.send('job.result', payload)) {
-      this.#last = { key: keyOf(w.key), at: now };
-      return;
-    }
+    this.#sent.set(keyOf(w.key), now);
+    if (this.#o.channel.send('job.result', payload)) return;
+    this.#sent.delete(keyOf(w.key));
+    this.#postSoon(w);
+  }
+
+  /** One call at a time: each may carry 16 MiB. */
+  #postSoon(w: Waiting): void {
+    const key = keyOf(w.key);
+    if (this.#posting.has(key)) return;
+    this.#posting.add(key);
+    this.#posts = this.#posts
+      .then(() => (w.settled.signal.aborted ? undefined : this.#post(w)))
+      .finally(() => this.#posting.delete(key));
+  }
+
+  async #post(w: Waiting): Promise<void> {
+    const payload = this.#o.journal.get(w.key)?.payload;
+    if (!payload) return;
     try {
       this.receipt(zJobReceipt.parse(await this.#o.channel.postResult(payload)));
     } catch (error) {
-      const status = error instanceof NetworkError ? error.status : 0;
+      const { status, code } = error instanceof NetworkError ? error : { status: 0, code: '' };
       this.#log.warn({ job: w.key.jobId, error: errorText(error) }, 'result not taken, it is sent again');
-      if ([400, 401, 413].includes(status)) this.#refused(keyOf(w.key));
+      // the two other 401 are about the call, not about what it carries
+      if ([400, 401, 413].includes(status) && code !== 'bad_clock' && code !== 'replayed') this.#refused(keyOf(w.key));
     }
   }
 
@@ -165,11 +245,16 @@ export class Results {
     const w = this.#waiting.get(key);
     if (!w) return;
     w.refusals++;
-    if (w.refusals < 2) return;
+    this.#suspects.add(key);
+    if (w.refusals !== 2) return;
+    this.#suspects.delete(key);
+    w.settled.abort();
     this.#log.error(
       { job: w.key.jobId, attempt: w.key.attempt },
       'the network refuses this result; it is kept, not sent',
     );
     this.#o.onError('result_refused');
+    this.#o.metrics.jobs.inc({ outcome: 'result_refused' });
+    this.#o.record('job.refused', { ...w.key });
   }
 }

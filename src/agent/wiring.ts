@@ -332,7 +332,9 @@ export const wire = async (
       metrics.sessions.inc({ event: 'ended' });
       if (end.code === CLOSE.superseded && !end.own) onError('superseded', 'another process took this identity');
       changed();
-      return !end.own && isTerminalClose(end.code) && results.sessionRefused() ? 'at-once' : undefined;
+      if (!end.own && isTerminalClose(end.code)) return results.sessionRefused() ? 'at-once' : undefined;
+      results.sessionOver();
+      return undefined;
     },
   });
 

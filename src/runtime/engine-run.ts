@@ -53,6 +53,8 @@ export type RunResult =
       /** For the local log only; bounded, never prompt or output. */
       readonly detail: string;
       readonly lines: number;
+      /** Tokens made until then: the engine's own count where its chunks carried one, else the chunks with content. */
+      readonly completionTokens: number;
       /** HTTP status when the engine refused with one: 4xx is the request's fault, not the engine's. */
       readonly status?: number;
     };
@@ -164,6 +166,7 @@ export const runOnce = async (
     reason,
     detail: detail.slice(0, 200),
     lines: lines.length,
+    completionTokens: reading.usage?.completionTokens ?? reading.content,
     ...(status !== undefined && status !== 200 ? { status } : {}),
   });
   try {
