@@ -115,7 +115,7 @@ export interface Owner {
    *   message: is not an email address; write for example ops@example.com
    */
   email?: string;
-  /** The signed proof of ownership, made by `resultity bind`; without proof a node serves but is not paid. */
+  /** The signed proof of ownership, made by `resultity identity bind`; without proof a node serves but is not paid. */
   bindSecretRef?: BindSecretReference;
 }
 
