@@ -88,7 +88,9 @@ const CEILING = 16 << 20;
 const QUEUE_FRAMES = 64;
 const QUEUE_BYTES = 4 << 20;
 const PING_AFTER_MS = 15_000;
-const DEAD_AFTER_MS = 40_000;
+const WATCH_MS = 1_000;
+/** A silent socket is dead within 40 s: by the last look before they are over. */
+const DEAD_AFTER_MS = 40_000 - WATCH_MS;
 const HIGH_WATER = 1 << 20;
 const LOW_WATER = 256 << 10;
 const SLOW_BYTES = 8 << 20;
@@ -356,7 +358,7 @@ export class Session {
     let pinged = Number.NEGATIVE_INFINITY;
     try {
       for (;;) {
-        await clock.sleep(1_000, signal);
+        await clock.sleep(WATCH_MS, signal);
         const now = clock.monotonic();
         const silent = now - this.#heard;
         if (silent >= DEAD_AFTER_MS) {

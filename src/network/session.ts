@@ -51,7 +51,8 @@ export interface SessionHost {
 }
 
 const PING_MS = 15_000;
-const DEAD_MS = 40_000;
+/** Ticks are a second apart, and a silent socket is dead within 40 s: by the last tick before they are over. */
+const DEAD_MS = 39_000;
 const HELLO_MS = 5_000;
 const SLOW_BYTES = 8 * 1_048_576;
 const SLOW_MS = 10_000;
@@ -156,7 +157,7 @@ export class Session {
       this.refuse(new FrameError(CLOSE.auth, 'no hello within 5 s'));
       return;
     }
-    if (now - this.#heardAt > DEAD_MS) {
+    if (now - this.#heardAt >= DEAD_MS) {
       this.ended();
       this.#wire.terminate();
       return;
