@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Wallet } from 'ethers';
@@ -60,7 +60,7 @@ describe('who owns a node: agent, command and network service', function () {
     const owner = { kind: 'wallet', id: wallet.address.toLowerCase(), proved: true };
     expect((await shown()).owner).to.deep.equal(owner);
     await agent.kill();
-    writeFileSync(join(pod.paths.bind as string, 'bind.json'), JSON.stringify({ ...JSON.parse(bind), expiresAt: 1 }));
+    rmSync(join(pod.paths.bind as string, 'bind.json'));
     await pod.startAgent();
     await until('it registered again', () => pod.logs.filter((l) => l.includes('registered with')).length === 2);
     expect((await shown()).owner).to.deep.equal(owner);
