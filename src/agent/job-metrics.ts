@@ -18,6 +18,7 @@ export interface AgentMetrics {
   readonly phaseSeconds: Gauge<'phase'>;
   readonly downloadBytes: Counter;
   readonly downloadDuration: Histogram;
+  readonly downloadEta: Gauge;
   readonly verifyFailures: Counter;
   readonly testDuration: Histogram;
   readonly quarantines: Counter;
@@ -45,6 +46,7 @@ export const agentMetrics = (m: Metrics): AgentMetrics => ({
   phaseSeconds: m.gauge('resultity_startup_phase_seconds', 'Duration of each phase of the last start', ['phase']),
   downloadBytes: m.counter('resultity_model_download_bytes_total', 'Bytes of models downloaded'),
   downloadDuration: m.histogram('resultity_model_download_duration_seconds', 'Time to install a model', [], LONG),
+  downloadEta: m.gauge('resultity_model_download_eta_seconds', 'Time until the running download ends; 0 without one'),
   verifyFailures: m.counter('resultity_model_verify_failures_total', 'Models whose files are not what was signed'),
   testDuration: m.histogram('resultity_model_test_duration_seconds', 'Time of a test inference'),
   quarantines: m.counter('resultity_model_quarantines_total', 'Models put aside after a failure'),

@@ -2,7 +2,7 @@ import type { ModelEntry } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { type ModelStatus, type ModelStore, move, newModel } from '../models/index.ts';
+import { type ModelStatus, move, newModel, type PendingReason, removeUnlisted } from '../models/index.ts';
 import type { Sha256 } from '../protocol/index.ts';
 import { capacityOf, type EngineArgs, type EngineClient } from '../runtime/index.ts';
 import type { ConfigSync } from './config-sync.ts';
@@ -22,8 +22,7 @@ export interface ModelManagerOptions {
   readonly watch: EngineWatch;
   readonly loader: EngineLoader;
   readonly engine: Pick<EngineClient, 'run'>;
-  readonly store: ModelStore;
-  readonly install: Omit<InstallOptions, 'store' | 'policy' | 'onStep' | 'verified' | 'clock' | 'logger' | 'metrics'>;
+  readonly install: Pick<InstallOptions, 'shared' | 'dispatcher' | 'credentials' | 'pace'>;
   readonly sourceRules: Omit<InstallOptions['policy'], 'trustedSources'>;
   readonly engineArgs: Readonly<Record<string, string>>;
   /** Of the pod, as it stands. */
@@ -74,7 +73,7 @@ export class ModelManager {
   readonly #o: ModelManagerOptions;
   readonly #log: Logger;
   readonly #models = new Map<string, ModelView>();
-  readonly #verified = new Set<Sha256>();
+  readonly #verified = new Map<Sha256, string>();
   #serving: Serving | null = null;
   #step: Step = 'idle';
   #wake = new AbortController();
@@ -277,18 +276,18 @@ export class ModelManager {
   }
 
   async #install({ model, document }: ServePlan, signal: AbortSignal): Promise<string> {
-    const { store, clock, logger, metrics, config } = this.#o;
+    const { clock, logger, metrics, config } = this.#o;
     if (this.#step !== 'active') this.#enter('installing');
     let shown = -1;
     const path = await installModel(
       model,
       {
         ...this.#o.install,
-        store,
         clock,
         logger,
         metrics,
         verified: this.#verified,
+        standing: () => 'active',
         policy: { ...this.#o.sourceRules, trustedSources: document.trustedSources },
         onStep: (step, percent) => {
           const tens = percent - (percent % 10);
@@ -304,7 +303,8 @@ export class ModelManager {
       [...(config.accepted?.document.models ?? []), ...(config.applied?.document.models ?? [])].map((m) => m.digest),
     );
     if (this.#serving) listed.add(this.#serving.model.digest);
-    const gone = await store.gc(listed, config.accepted?.document.ttl.cacheMs ?? 0, clock.now());
+    const cacheMs = config.accepted?.document.ttl.cacheMs ?? 0;
+    const gone = await removeUnlisted(this.#o.install.shared, listed, cacheMs, clock.now());
     for (const digest of gone) this.#log.info({ digest }, 'unlisted model removed');
     return path;
   }
@@ -385,7 +385,7 @@ export class ModelManager {
   }
 }
 
-const pending = (status: ModelStatus, reason: 'downloading' | 'verifying' | 'loading' | 'testing'): ModelStatus => ({
+const pending = (status: ModelStatus, reason: PendingReason): ModelStatus => ({
   state: 'pending',
   reason,
   failures: 'failures' in status ? status.failures : 0,

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { FileStateStore, httpSource, onlineKeys, subcloudsOf } from '../config/index.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
-import { ModelStore } from '../models/index.ts';
 import { CLOSE, isTerminalClose, type NodeState, newNonce } from '../protocol/index.ts';
 import { ConfigSync, higherFloor } from './config-sync.ts';
 import { Connection } from './connection.ts';
@@ -17,6 +16,7 @@ import { Surroundings } from './isolation.ts';
 import type { JobChannel } from './job-channel.ts';
 import { Jobs } from './jobs.ts';
 import { ModelManager } from './model-manager.ts';
+import { modelPorts } from './model-ports.ts';
 import { heartbeatOf, helloOf, type NodeView, phaseOf, statusOf } from './node-view.ts';
 import { registerUntilAdmitted } from './registration.ts';
 import { Results } from './results.ts';
@@ -196,8 +196,7 @@ export const wire = async (
     watch,
     loader,
     engine,
-    store: new ModelStore(paths.models),
-    install: { dispatcher: ground.downloads },
+    install: modelPorts(settings, node, ground.downloads, clock),
     sourceRules: { allowInsecureHosts: network.allowInsecureHosts, mirrors: settings.sourceMirrors },
     engineArgs: settings.engineArgs,
     images,

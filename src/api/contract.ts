@@ -88,6 +88,8 @@ export const PATH = {
   enrolment: '/etc/resultity/enrolment',
   /** Optional owner-signed Bind: file bind.json. */
   bind: '/etc/resultity/bind',
+  /** Optional credentials of model sources: one file per host name. */
+  sources: '/etc/resultity/sources',
   /** The agent's bound service account token, ca.crt and namespace. */
   serviceAccount: '/var/run/secrets/resultity.com/serviceaccount',
 } as const;
@@ -127,6 +129,8 @@ export const zAgentSettings = z.object({
   engineArgs: z.record(z.string(), z.string()).default({}),
   /** Mirrors replace the host of a listed source: https://from/… → https://to/… */
   sourceMirrors: z.array(z.object({ from: z.string(), to: z.string() })).default([]),
+  /** Limit of all downloads of models together; none when left out. */
+  downloadMiBPerSecond: z.number().positive().optional(),
   /** Images as the operator put them into the pod, for heartbeats. */
   images: z.object({ agent: z.string(), runtime: z.string() }),
   /** What the operator knows of the GPUs that the pod asks for. */

@@ -4,47 +4,26 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
 import type { ModelFile } from './manifest.ts';
-import { checkSourceUrl, type SourcePolicy } from './sources.ts';
+import type { Pace } from './rate-limit.ts';
+import { getFrom, type SourceCredentials } from './source-request.ts';
+import type { SourcePolicy } from './sources.ts';
 
 export interface FetchPort {
   /** Carries CA bundle, proxy and connection limits. */
   readonly dispatcher: Dispatcher;
   readonly policy: SourcePolicy;
+  readonly credentials?: SourceCredentials | undefined;
   readonly clock: Clock;
   readonly signal?: AbortSignal;
+  readonly pace: Pace;
   /** A window of this length with fewer than `stallBytes` ends the attempt: a drip is a stall. */
   readonly stallMs: number;
   readonly stallBytes: number;
+  /** Entity tags by URL, of the bytes that lie on the disk. */
+  readonly tags: Map<string, string>;
   /** Bytes of this file that lie on the disk now; falls when a part is thrown away. */
   readonly onBytes?: (bytes: number) => void;
 }
-
-const REDIRECTS = [301, 302, 303, 307, 308];
-const MAX_REDIRECTS = 5;
-
-/** Follows redirects by hand, because each host on the way is judged before it is asked. */
-const get = async (url: URL, from: number, port: FetchPort, signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
-  let at = url;
-  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    checkSourceUrl(at, port.policy);
-    const answer = await port.dispatcher.request({
-      origin: at.origin,
-      path: at.pathname + at.search,
-      method: 'GET',
-      headers: { 'accept-encoding': 'identity', ...(from > 0 ? { range: `bytes=${from}-` } : {}) },
-      signal,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-    if (!REDIRECTS.includes(answer.statusCode)) return answer;
-    answer.body.on('error', () => {}).destroy();
-    const location = answer.headers.location;
-    if (typeof location !== 'string' || !URL.canParse(location, at))
-      throw new CodedError('source_failed', `${at.host} redirects to nowhere`);
-    at = new URL(location, at);
-  }
-  throw new CodedError('source_failed', `${url.host} redirects more than ${MAX_REDIRECTS} times`);
-};
 
 /** Hashes what lies there already, so that a download goes on where it stopped. */
 const hashPrefix = async (file: FileHandle, bytes: number, signal?: AbortSignal): Promise<Hash> => {
@@ -60,28 +39,58 @@ const hashPrefix = async (file: FileHandle, bytes: number, signal?: AbortSignal)
   return hash;
 };
 
-/** Aborts when a window brings too little. Ends with `stop`. */
+/** Strikes when a window brings too little, unless our own limit held it back. Ends with `stop`. */
 const watchStall = (
   port: FetchPort,
-  received: () => number,
+  seen: { bytes: number; held: boolean },
   strike: (reason: Error) => void,
   stop: AbortSignal,
 ): void => {
   const watch = async (): Promise<void> => {
-    for (let before = received(); ; before = received()) {
+    for (let before = seen.bytes; ; before = seen.bytes) {
+      seen.held = false;
       await port.clock.sleep(port.stallMs, stop);
-      if (received() - before < port.stallBytes)
+      if (!seen.held && seen.bytes - before < port.stallBytes)
         return strike(new CodedError('source_stalled', `fewer than ${port.stallBytes} bytes in ${port.stallMs} ms`));
     }
   };
   watch().catch(() => {}); // stopped
 };
 
+type Start = { readonly from: number } | { readonly refused: CodedError };
+
+/** Where the answer's body begins in the file, or why it is of no use. A size that cannot be right is seen before the bytes. */
+const startOf = (answer: Dispatcher.ResponseData, asked: number, file: ModelFile, host: string): Start => {
+  const name = JSON.stringify(file.path);
+  const no = (code: string, what: string): Start => ({ refused: new CodedError(code, `${host} ${what}`) });
+  if (!['', 'identity'].includes(String(answer.headers['content-encoding'] ?? '')))
+    return no('source_failed', 'encodes the content');
+  const length = Number(answer.headers['content-length'] ?? Number.NaN);
+  if (answer.statusCode === 200)
+    return length > file.size
+      ? no('digest_mismatch', `has ${name} longer than the ${file.size} bytes that are signed`)
+      : { from: 0 };
+  const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(String(answer.headers['content-range'] ?? ''));
+  if (answer.statusCode !== 206 || Number(range?.[1]) !== asked)
+    return no('source_failed', `answered ${answer.statusCode} for ${name}`);
+  if (range?.[2] !== '*' && Number(range?.[2]) !== file.size)
+    return no('digest_mismatch', `has ${name} with ${range?.[2]} bytes, ${file.size} are signed`);
+  return { from: asked };
+};
+
+/** An entity tag that If-Range may carry: a strong one. */
+const strongTag = (answer: Dispatcher.ResponseData): string | undefined => {
+  const { etag } = answer.headers;
+  return typeof etag === 'string' && etag.startsWith('"') ? etag : undefined;
+};
+
 /**
- * Brings one file to `path`, complete, hashed and fsynced. What is there already is resumed by range.
+ * Brings one file to `path`, complete, hashed and fsynced. What is there already is resumed by range, with If-Range where the
+ * source gave a strong tag in this download, so that a file that changed in between comes from its beginning.
  * One attempt at one source; what came stays for the next attempt, unless it can never become right: more bytes than
  * signed or another hash discards it.
- * @throws CodedError `digest_mismatch`, `source_failed`, `source_stalled`, `untrusted_source`, `insecure_source`; the signal's reason
+ * @throws CodedError `digest_mismatch`, `source_failed`, `source_stalled`, `untrusted_source`, `insecure_source`,
+ *   `insufficient_disk`, `state_unwritable`; the signal's reason
  */
 export const fetchFile = async (url: URL, file: ModelFile, path: string, port: FetchPort): Promise<void> => {
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
@@ -94,6 +103,7 @@ export const fetchFile = async (url: URL, file: ModelFile, path: string, port: F
     let size = (await handle.stat()).size;
     const discard = async (why: string): Promise<never> => {
       await handle.truncate(0);
+      port.tags.delete(url.href);
       port.onBytes?.(0);
       throw new CodedError('digest_mismatch', `${JSON.stringify(file.path)} from ${url.host} ${why}`);
     };
@@ -104,40 +114,35 @@ export const fetchFile = async (url: URL, file: ModelFile, path: string, port: F
     let hash = await hashPrefix(handle, size, port.signal);
     port.onBytes?.(size);
     if (size < file.size) {
-      let received = 0;
-      watchStall(
-        port,
-        () => received,
-        (reason) => attempt.abort(reason),
-        stop.signal,
-      );
-      const answer = await get(url, size, port, attempt.signal);
+      const seen = { bytes: 0, held: false };
+      watchStall(port, seen, (reason) => attempt.abort(reason), stop.signal);
+      const { dispatcher, policy, credentials } = port;
+      const request = { dispatcher, policy, credentials, from: size, signal: attempt.signal };
+      const answer = await getFrom(url, { ...request, tag: port.tags.get(url.href) });
       const body = answer.body.on('error', () => {});
-      const range = /^bytes (\d+)-/.exec(String(answer.headers['content-range'] ?? ''));
-      if (answer.statusCode === 200 && size > 0) {
-        // The source does not know ranges: from the beginning.
+      const start = startOf(answer, size, file, url.host);
+      if ('refused' in start) {
+        body.destroy();
+        throw start.refused;
+      }
+      if (start.from < size) {
+        // the source knows no ranges, or has another file now: from the beginning
         await handle.truncate(0);
-        size = 0;
         hash = createHash('sha256');
-      } else if (!(answer.statusCode === 200 || (answer.statusCode === 206 && Number(range?.[1]) === size))) {
-        body.destroy();
-        throw new CodedError(
-          'source_failed',
-          `${url.host} answered ${answer.statusCode} for ${JSON.stringify(file.path)}`,
-        );
+        size = 0;
       }
-      if (!['', 'identity'].includes(String(answer.headers['content-encoding'] ?? ''))) {
-        body.destroy();
-        throw new CodedError('source_failed', `${url.host} encodes the content`);
-      }
+      const tag = strongTag(answer);
+      if (tag) port.tags.set(url.href, tag);
+      else port.tags.delete(url.href);
       for await (const part of body as AsyncIterable<Buffer>) {
         if (size + part.length > file.size)
           return await discard(`is longer than the ${file.size} bytes that are signed`);
         await handle.write(part, 0, part.length, size);
         hash.update(part);
         size += part.length;
-        received += part.length;
+        seen.bytes += part.length;
         port.onBytes?.(size);
+        if (await port.pace.take(part.length, attempt.signal)) seen.held = true;
       }
       if (size < file.size)
         throw new CodedError('source_failed', `${url.host} ended after ${size} of ${file.size} bytes`);
@@ -148,18 +153,21 @@ export const fetchFile = async (url: URL, file: ModelFile, path: string, port: F
     if (port.signal?.aborted) throw port.signal.reason;
     if (attempt.signal.aborted) throw attempt.signal.reason;
     if (error instanceof CodedError) throw error;
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EIO' || code === 'EROFS')
-      throw new CodedError(
-        code === 'ENOSPC' || code === 'EDQUOT' ? 'insufficient_disk' : 'state_unwritable',
-        `writing ${JSON.stringify(file.path)}`,
-        { cause: error },
-      );
-    throw new CodedError('source_failed', `${url.host}: ${errorText(error)}`.slice(0, 256), { cause: error });
+    throw diskError(error, file) ?? new CodedError('source_failed', sourceText(url, error), { cause: error });
   } finally {
     stop.abort();
     attempt.abort();
     port.signal?.removeEventListener('abort', relay);
     await handle.close();
   }
+};
+
+const sourceText = (url: URL, error: unknown): string => `${url.host}: ${errorText(error)}`.slice(0, 256);
+
+/** A fault of the disk is nobody's source. */
+const diskError = (cause: unknown, file: ModelFile): CodedError | undefined => {
+  const code = (cause as NodeJS.ErrnoException).code ?? '';
+  const what = `writing ${JSON.stringify(file.path)}`;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new CodedError('insufficient_disk', what, { cause });
+  return code === 'EIO' || code === 'EROFS' ? new CodedError('state_unwritable', what, { cause }) : undefined;
 };

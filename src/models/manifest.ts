@@ -10,6 +10,8 @@ export interface ModelManifest {
   readonly digest: Sha256;
   readonly files: readonly ModelFile[];
   readonly sources: readonly string[];
+  /** Disk that the publisher asks for; counts where it is more than the files. */
+  readonly requires: { readonly diskMiB: number };
 }
 
 export const modelBytes = (files: readonly ModelFile[]): number => files.reduce((sum, f) => sum + f.size, 0);

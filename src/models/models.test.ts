@@ -10,65 +10,45 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Agent } from 'undici';
+import { FileSource } from '../../test/support/file-source.ts';
+import { systemClock } from '../lib/clock.ts';
 import { isCoded } from '../lib/errors.ts';
 import { modelDigest } from '../protocol/model-digest.ts';
-import { type DownloadOptions, downloadModel, type Progress } from './download.ts';
+import { type DownloadOptions, downloadModel } from './download.ts';
 import type { ModelManifest } from './manifest.ts';
-import { ModelStore } from './store.ts';
+import type { Progress } from './progress.ts';
+import type { ModelStore } from './store.ts';
+import { openShared, removeUnlisted, type Shared } from './tidy.ts';
 import { verifyFolder } from './verify.ts';
 
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-/** A source of files over HTTP, with the faults of a test laid over it. */
-class Source {
-  readonly files = new Map<string, Buffer>();
-  readonly asked: { path: string; range: string | undefined }[] = [];
-  before: ((...args: Parameters<RequestListener>) => boolean) | null = null;
-  private server: Server | null = null;
-  url = '';
-  async listen(): Promise<void> {
-    this.server = createServer((req, res) => {
-      const path = (req.url ?? '').slice(1);
-      this.asked.push({ path, range: req.headers.range });
-      if (this.before?.(req, res)) return;
-      const body = this.files.get(path);
-      if (!body) return void res.writeHead(404).end();
-      const from = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0);
-      const head = from > 0 ? { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}` } : {};
-      res.writeHead(from > 0 ? 206 : 200, head).end(body.subarray(from));
-    });
-    await new Promise<void>((r) => this.server?.listen(0, '127.0.0.1', r));
-    this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/`;
-  }
-  close(): void {
-    this.server?.closeAllConnections();
-    this.server?.close();
-  }
-}
-
 describe('model download', () => {
   let dir: string;
   let store: ModelStore;
-  let good: Source;
-  let bad: Source;
+  let good: FileSource;
+  let bad: FileSource;
+  let shared: Shared;
   let dispatcher: Agent;
   let model: ModelManifest;
   const weights = randomBytes(400_000);
   const config = Buffer.from('{"architectures":["Llama"]}');
 
-  const install = (more: Partial<DownloadOptions> = {}): Promise<string> =>
-    downloadModel(model, {
+  const install = async (more: Partial<DownloadOptions> = {}): Promise<string> => {
+    const lease = await shared.leases.acquire(store.lockOf(model.digest), {});
+    return downloadModel(model, {
       store,
+      lease,
       dispatcher,
       policy: { trustedSources: ['127.0.0.1'], allowInsecureHosts: [], mirrors: [] },
       reserveBytes: 0,
       ...more,
-    });
+    }).finally(() => lease.release());
+  };
+  const staged = async (name: string): Promise<string> => join((await store.staged())[0]!.path, name);
   const refused = async (code: string, more: Partial<DownloadOptions> = {}): Promise<string> => {
     try {
       await install(more);
@@ -82,17 +62,25 @@ describe('model download', () => {
 
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'models-'));
-    store = new ModelStore(dir);
+    shared = openShared(dir, { owner: 'me', boot: 'b', clock: systemClock, renewMs: 1_000, ttlMs: 5_000 });
+    store = shared.store;
     dispatcher = new Agent();
-    good = new Source();
-    bad = new Source();
+    good = new FileSource();
+    bad = new FileSource();
     await Promise.all([good.listen(), bad.listen()]);
     for (const source of [good, bad]) source.files.set('model.safetensors', weights).set('sub/config.json', config);
     const files = [
       { path: 'sub/config.json', size: config.length, sha256: sha(config) },
       { path: 'model.safetensors', size: weights.length, sha256: sha(weights) },
     ];
-    model = { name: 'm', version: 'v1', digest: modelDigest(files), files, sources: [good.url] };
+    model = {
+      name: 'm',
+      version: 'v1',
+      digest: modelDigest(files),
+      files,
+      sources: [good.url],
+      requires: { diskMiB: 0 },
+    };
   });
   afterEach(async () => {
     good.close();
@@ -109,9 +97,9 @@ describe('model download', () => {
     expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
     expect(statSync(join(path, 'sub/config.json')).mode & 0o777).to.equal(0o444);
     expect(statSync(path).mode & 0o777).to.equal(0o555);
-    expect(seen.at(-1)).to.deep.equal({ bytes: weights.length + config.length, total: weights.length + config.length });
+    expect(seen.at(-1)).to.include({ bytes: weights.length + config.length, total: weights.length + config.length });
     expect(await verifyFolder(path, model.files)).to.deep.equal({ ok: true, bytes: weights.length + config.length });
-    expect(readdirSync(dir)).to.have.length(1);
+    expect(await store.staged()).to.deep.equal([]);
   });
 
   it('refuses one flipped byte as a digest mismatch, throws the file away and recovers when it is right again', async () => {
@@ -119,7 +107,7 @@ describe('model download', () => {
     flipped[200_000]! ^= 1;
     good.files.set('model.safetensors', flipped);
     expect(await refused('digest_mismatch')).to.contain('has another sha256');
-    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(0);
+    expect(statSync(await staged('model.safetensors')).size).to.equal(0);
     good.files.set('model.safetensors', weights);
     await install();
     expect(await store.has(model.digest)).to.equal(true);
@@ -194,7 +182,7 @@ describe('model download', () => {
       return true;
     };
     expect(await refused('digest_mismatch')).to.contain('longer than the 400000 bytes');
-    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(0);
+    expect(statSync(await staged('model.safetensors')).size).to.equal(0);
   });
 
   it('takes a drip for a stall', async () => {
@@ -230,7 +218,7 @@ describe('model download', () => {
 
   it('asks for nothing when the disk has no room, and names what is missing', async () => {
     const message = await refused('insufficient_disk', { freeBytes: async () => 100, reserveBytes: 10 * 2 ** 20 });
-    expect(message).to.match(/11 MiB are needed.*11 MiB are missing/);
+    expect(message).to.match(/^11 MiB missing on .*models-.*: 1 MiB to download, 10 MiB kept free, 1 MiB free$/);
     expect(good.asked).to.deep.equal([]);
   });
 
@@ -244,14 +232,14 @@ describe('model download', () => {
     const reason = new Error('stop');
     const run = install({ signal: stop.signal, onProgress: (p) => p.bytes > 100_000 && stop.abort(reason) });
     expect(await run.catch((e: unknown) => e)).to.equal(reason);
-    expect(statSync(join(store.stagingOf(model.digest), 'model.safetensors')).size).to.equal(100_000);
+    expect(statSync(await staged('model.safetensors')).size).to.equal(100_000);
   });
 
   it('refuses a manifest whose paths leave the folder before it touches the disk', async () => {
     const files = [{ path: '../evil.json', size: 1, sha256: sha(config) }];
     model = { ...model, files, digest: modelDigest(files) };
     await refused('bad_manifest');
-    expect(readdirSync(dir)).to.deep.equal([]);
+    expect(await store.staged()).to.deep.equal([]);
   });
 
   it('does not write through a link that lies in its way', async () => {
@@ -287,11 +275,11 @@ describe('model download', () => {
     const other = `sha256:${'b'.repeat(64)}` as const;
     mkdirSync(store.stagingOf(other));
     const now = Date.now();
-    expect(await store.gc(new Set([model.digest]), 1000, now)).to.deep.equal([]);
+    expect(await removeUnlisted(shared, new Set([model.digest]), 1000, now)).to.deep.equal([]);
     expect(existsSync(store.stagingOf(other))).to.equal(false);
-    expect(await store.gc(new Set(), 60_000, now)).to.deep.equal([]);
+    expect(await removeUnlisted(shared, new Set(), 60_000, now)).to.deep.equal([]);
     expect(await store.has(model.digest)).to.equal(true);
-    expect(await store.gc(new Set(), 60_000, now + 120_000)).to.deep.equal([model.digest]);
-    expect(readdirSync(dir)).to.deep.equal([]);
+    expect(await removeUnlisted(shared, new Set(), 60_000, now + 120_000)).to.deep.equal([model.digest]);
+    expect(readdirSync(dir).filter((name) => !name.includes('.lock.'))).to.deep.equal([]);
   });
 });

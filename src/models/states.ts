@@ -1,3 +1,5 @@
+import { assertNever } from '../lib/errors.ts';
+
 /** The states of a model on a node (docs/protocol.md §9). Downloading is the first reason of pending. */
 export type PendingReason = 'queued' | 'downloading' | 'verifying' | 'loading' | 'testing';
 
@@ -75,6 +77,24 @@ export const move = {
   archive: (_status: Exclude<ModelStatus, Of<'archived'>>): Of<'archived'> => ({ state: 'archived' }),
   list: (_status: Of<'archived'>): Of<'pending'> => newModel,
 } as const;
+
+/** Towards pending from wherever a model stands, by legal moves alone. */
+export const begin = (status: ModelStatus, reason: PendingReason): Of<'pending'> => {
+  switch (status.state) {
+    case 'pending':
+      return move.step(status, reason);
+    case 'active':
+      return move.step(move.recheck(status), reason);
+    case 'inactive':
+      return move.step(move.enable(status), reason);
+    case 'failed':
+      return move.step(move.retry(status), reason);
+    case 'archived':
+      return move.step(move.list(status), reason);
+    default:
+      return assertNever(status);
+  }
+};
 
 /** Whether a quarantined model may be tried again. A clock that jumped back does not lock it in for longer than the cap. */
 export const retryDue = (status: Of<'failed'>, nowMs: number, rule: QuarantineRule): boolean =>

@@ -1,15 +1,18 @@
-import { chmod, mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, lstat, mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../lib/fs.ts';
 import type { Sha256 } from '../protocol/values.ts';
+import type { Lease } from './lease.ts';
 import type { ModelFile } from './manifest.ts';
 
 const FOLDER = /^sha256-([0-9a-f]{64})$/;
+const PART = /^\.(sha256-[0-9a-f]{64})\.part\.(\d+)$/;
+const digestOf = (name: string): Sha256 => name.replace('-', ':') as Sha256;
 
 /**
- * The models folder: one read-only folder per model digest, which appears whole by rename or not at all.
- * `.sha256-<hex>.part` is a download under way, `.sha256-<hex>.unlisted` marks since when nobody lists it,
- * `.trash-*` is a removal under way.
+ * The models folder: one read-only folder per model digest, which appears whole by rename or not at all. Beside it
+ * `.sha256-<hex>.part.<n>` is a download under way by holder n of the lease `.sha256-<hex>.lock`, `.sha256-<hex>.unlisted`
+ * marks since when nobody lists it, `.sha256-<hex>.used` when an engine last had it, `.trash-*` is a removal under way.
  */
 export class ModelStore {
   readonly root: string;
@@ -21,40 +24,81 @@ export class ModelStore {
   pathOf(digest: Sha256): string {
     return join(this.root, digest.replace(':', '-'));
   }
-
-  stagingOf(digest: Sha256): string {
-    return join(this.root, `.${digest.replace(':', '-')}.part`);
+  /** Name of the lease that whoever downloads or removes the model holds. */
+  lockOf(digest: Sha256): string {
+    return `.${digest.replace(':', '-')}.lock`;
   }
-
-  private markerOf(digest: Sha256): string {
-    return join(this.root, `.${digest.replace(':', '-')}.unlisted`);
+  stagingOf(digest: Sha256, n = 0): string {
+    return join(this.root, `.${digest.replace(':', '-')}.part.${n}`);
+  }
+  markerOf(digest: Sha256, kind: 'unlisted' | 'used'): string {
+    return join(this.root, `.${digest.replace(':', '-')}.${kind}`);
   }
 
   /** Digests whose folder is there. That says nothing about their bytes: see verifyFolder. */
   async list(): Promise<Sha256[]> {
     const names = await readdir(this.root).catch(() => []);
+    return names.filter((name) => FOLDER.test(name)).map(digestOf);
+  }
+  /** Downloads that are there, under way or cut short. */
+  async staged(): Promise<{ readonly digest: Sha256; readonly path: string }[]> {
+    const names = await readdir(this.root).catch(() => []);
     return names.flatMap((name) => {
-      const hex = FOLDER.exec(name)?.[1];
-      return hex ? [`sha256:${hex}` as Sha256] : [];
+      const of = PART.exec(name)?.[1];
+      return of ? [{ digest: digestOf(of), path: join(this.root, name) }] : [];
     });
   }
-
   async has(digest: Sha256): Promise<boolean> {
-    return stat(this.pathOf(digest)).then(
+    return lstat(this.pathOf(digest)).then(
       (s) => s.isDirectory(),
       () => false,
     );
   }
-
   /** Bytes that this user may still write. */
   async freeBytes(): Promise<number> {
     const fs = await statfs(this.root);
     return fs.bavail * fs.bsize;
   }
 
+  /** An engine takes the model: what was used last is removed last. */
+  async touch(digest: Sha256, nowMs: number): Promise<void> {
+    const marker = this.markerOf(digest, 'used');
+    await writeFile(marker, '');
+    await utimes(marker, nowMs / 1000, nowMs / 1000);
+  }
+  async lastUsed(digest: Sha256): Promise<number> {
+    return stat(this.markerOf(digest, 'used')).then(
+      (s) => s.mtimeMs,
+      () => 0,
+    );
+  }
+
+  /**
+   * The folder in which the holder of the lease downloads, with what an earlier one left there. After a takeover the files are
+   * copied: whoever held them open and only slept writes into files that have no name any more.
+   */
+  async stage(digest: Sha256, { n, forced }: Pick<Lease, 'n' | 'forced'>): Promise<string> {
+    const staging = this.stagingOf(digest, n);
+    for (const { path } of (await this.staged()).filter((s) => s.digest === digest && s.path !== staging)) {
+      await openUp(path);
+      if (forced)
+        await copyTree(path, staging).catch(() => {}); // no room: what is not copied is fetched again
+      else if (
+        await rename(path, staging).then(
+          () => true,
+          () => false,
+        )
+      )
+        continue; // two leftovers: the first counts
+      await this.#trash(path);
+    }
+    await mkdir(staging, { recursive: true, mode: 0o700 });
+    await openUp(staging);
+    return staging;
+  }
+
   /** Turns a complete, hashed staging folder into the model's folder: read-only, fsynced, by one rename. */
-  async publish(digest: Sha256, files: readonly ModelFile[]): Promise<string> {
-    const staging = this.stagingOf(digest);
+  async publish(digest: Sha256, files: readonly ModelFile[], staging: string): Promise<string> {
     const folders = new Set<string>([staging]);
     for (const file of files) {
       const path = join(staging, file.path);
@@ -66,70 +110,60 @@ export class ModelStore {
       await chmod(folder, 0o555);
     }
     const path = this.pathOf(digest);
-    await this.remove(digest, { keepStaging: true });
+    await this.#trash(path);
     await rename(staging, path);
     await syncFolder(this.root);
     return path;
   }
 
-  /** Removes a model's folder and, unless told otherwise, its download. A reader that holds files open keeps them. */
-  async remove(digest: Sha256, { keepStaging = false } = {}): Promise<void> {
-    const trash = join(this.root, `.trash-${digest.slice(7, 23)}-${process.pid}`);
-    for (const path of keepStaging ? [this.pathOf(digest)] : [this.pathOf(digest), this.stagingOf(digest)]) {
-      const there = await rename(path, trash).then(
-        () => true,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code === 'ENOENT') return false;
-          throw error;
-        },
-      );
-      if (there) await this.clear(trash);
-    }
-    await rm(this.markerOf(digest), { force: true });
+  /** Removes a model's folder and marks. A reader that holds files open keeps them. The caller holds the lease. */
+  async remove(digest: Sha256): Promise<void> {
+    await this.#trash(this.pathOf(digest));
+    for (const kind of ['unlisted', 'used'] as const) await rm(this.markerOf(digest, kind), { force: true });
   }
-
-  private async clear(path: string): Promise<void> {
-    const open = async (folder: string): Promise<void> => {
-      await chmod(folder, 0o700);
-      for (const entry of await readdir(folder, { withFileTypes: true }))
-        if (entry.isDirectory()) await open(join(folder, entry.name));
-    };
-    await open(path);
-    await rm(path, { recursive: true, force: true });
+  /** Removes what was downloaded of a model so far. The caller holds the lease. */
+  async removeStaged(digest: Sha256): Promise<void> {
+    for (const { path } of (await this.staged()).filter((s) => s.digest === digest)) await this.#trash(path);
   }
-
-  /**
-   * Removes what nobody lists: models after `cacheMs`, downloads and half-done removals at once.
-   * Returns the digests that were removed. `listed` must hold the loaded model, whatever the snapshot says of it.
-   */
-  async gc(listed: ReadonlySet<Sha256>, cacheMs: number, nowMs: number): Promise<Sha256[]> {
+  /** Ends removals that were cut short. */
+  async sweep(): Promise<void> {
     await mkdir(this.root, { recursive: true });
-    const removed: Sha256[] = [];
-    for (const name of await readdir(this.root)) {
-      if (name.startsWith('.trash-')) await this.clear(join(this.root, name));
-      const part = /^\.(sha256-[0-9a-f]{64})\.part$/.exec(name)?.[1]?.replace('-', ':') as Sha256 | undefined;
-      if (part && !listed.has(part)) {
-        await chmod(join(this.root, name), 0o700);
-        await this.clear(join(this.root, name));
-      }
+    for (const name of await readdir(this.root)) if (name.startsWith('.trash-')) await clear(join(this.root, name));
+  }
+
+  async #trash(path: string): Promise<void> {
+    const trash = join(this.root, `.trash-${crypto.randomUUID()}`);
+    try {
+      await rename(path, trash);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
     }
-    for (const digest of await this.list()) {
-      const marker = this.markerOf(digest);
-      if (listed.has(digest)) {
-        await rm(marker, { force: true });
-        continue;
-      }
-      const since = await stat(marker).then(
-        (s) => s.mtimeMs,
-        async () => {
-          await writeFile(marker, '');
-          return nowMs;
-        },
-      );
-      if (nowMs - since < cacheMs) continue;
-      await this.remove(digest);
-      removed.push(digest);
-    }
-    return removed;
+    await clear(trash);
   }
 }
+
+/** Folders writable again, as a publish that was cut short left them read-only. Links are left alone, never followed. */
+const openUp = async (folder: string): Promise<void> => {
+  if (!(await lstat(folder)).isDirectory()) return;
+  await chmod(folder, 0o700);
+  for (const entry of await readdir(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) await openUp(join(folder, entry.name));
+};
+
+const clear = async (path: string): Promise<void> => {
+  await openUp(path).catch(() => {});
+  await rm(path, { recursive: true, force: true });
+};
+
+const copyTree = async (from: string, to: string): Promise<void> => {
+  await mkdir(to, { recursive: true, mode: 0o700 });
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const path = join(to, entry.name);
+    if (entry.isDirectory()) await copyTree(join(from, entry.name), path);
+    else if (entry.isFile()) {
+      await copyFile(join(from, entry.name), path);
+      await rm(join(from, entry.name)); // never both for longer than one file
+    }
+  }
+};

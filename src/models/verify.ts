@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants, lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ModelFile } from './manifest.ts';
+import { type Pace, unlimited } from './rate-limit.ts';
 
 export type Verdict =
   | { readonly ok: true; readonly bytes: number }
@@ -17,6 +18,8 @@ export interface VerifyOptions {
   readonly onProgress?: (bytes: number) => void;
   /** Presence, kind and size only: for a quick look at start before the full hash. */
   readonly skipHash?: boolean;
+  /** Holds the reading back; default as fast as the disk. */
+  readonly pace?: Pace;
 }
 
 const CHUNK = 256 << 10;
@@ -40,6 +43,7 @@ const hashFile = async (path: string, options: VerifyOptions): Promise<string> =
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const hash = createHash('sha256');
+    const pace = options.pace ?? unlimited;
     const buffer = Buffer.allocUnsafe(CHUNK);
     for (;;) {
       options.signal?.throwIfAborted();
@@ -47,6 +51,7 @@ const hashFile = async (path: string, options: VerifyOptions): Promise<string> =
       if (bytesRead === 0) return hash.digest('hex');
       hash.update(buffer.subarray(0, bytesRead));
       options.onProgress?.(bytesRead);
+      await pace.take(bytesRead, options.signal);
     }
   } finally {
     await file.close();

@@ -47,6 +47,7 @@ export class AgentRig {
       key: at('key'),
       enrolment: at('enrolment'),
       bind: at('bind'),
+      sources: at('sources'),
       serviceAccount: at('serviceaccount'),
     };
     for (const [name, path] of Object.entries(this.paths))
