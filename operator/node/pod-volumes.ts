@@ -18,6 +18,7 @@ export const podVolumes = (input: PodInput): Volume[] => {
   const { node, network, keySecret } = input;
   const { owner } = node.spec;
   const enrolment = network.object.spec.registration?.enrolmentSecretRef;
+  const credentials = network.object.spec.sources?.credentialsSecretRef;
   return [
     emptyDir('control', '16Mi'),
     emptyDir('engine', '16Mi'),
@@ -61,6 +62,15 @@ export const podVolumes = (input: PodInput): Volume[] => {
               defaultMode: PRIVATE,
               items: [{ key: enrolment.key, path: KEY.enrolment }],
             },
+          },
+        ]),
+    ...(credentials === undefined
+      ? []
+      : [
+          {
+            // each key is a host's name, so the Secret is mounted whole
+            name: 'sources',
+            secret: { secretName: credentials.name, optional: true, defaultMode: PRIVATE },
           },
         ]),
     ...(owner.bindSecretRef === undefined
@@ -112,6 +122,7 @@ export const agentMounts = (input: PodInput): VolumeMount[] => [
   ...(input.network.object.spec.registration?.enrolmentSecretRef === undefined
     ? []
     : [ro('enrolment', PATH.enrolment)]),
+  ...(input.network.object.spec.sources?.credentialsSecretRef === undefined ? [] : [ro('sources', PATH.sources)]),
   ...(input.node.spec.owner.bindSecretRef === undefined ? [] : [ro('bind', PATH.bind)]),
 ];
 

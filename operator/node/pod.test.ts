@@ -65,6 +65,7 @@ const everything = facts({
         allowedRepositories: ['registry.example'],
         mirrors: [{ from: 'registry.example', to: '127.0.0.1:5000' }],
       },
+      sources: { credentialsSecretRef: { name: 'model-sources' } },
       tls: { proxy: 'http://proxy.example:3128' },
     }),
   },
@@ -152,7 +153,8 @@ describe('the desired pod', () => {
   it('gives token, key and state to the agent alone', () => {
     const pod = podOf(everything);
     const mounted = (name: string): string[] => (container(pod, name).volumeMounts ?? []).map((m) => m.name);
-    expect(mounted('agent')).to.include.members(['service-account', 'key', 'state', 'trust', 'enrolment', 'bind']);
+    const secrets = ['service-account', 'key', 'state', 'trust', 'enrolment', 'sources', 'bind'];
+    expect(mounted('agent')).to.include.members(secrets);
     expect(mounted('runtime')).to.deep.equal(['control', 'engine', 'models', 'cache', 'shm', 'runtime-tmp']);
     expect(pod.spec?.automountServiceAccountToken).to.equal(false);
     const readOnly = (name: string, volume: string): boolean =>
