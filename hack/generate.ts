@@ -9,6 +9,7 @@ import { apiGroupVersion } from '../src/api/resources.ts';
 import { type Api, crdFiles, docsFile, parsersFile, readApi } from './codegen/index.ts';
 import { generateChart } from './codegen-chart.ts';
 import { generateLauncher } from './codegen-launcher.ts';
+import { generateObserved } from './observe/index.ts';
 
 /** Makes files from the repository's own sources. Pure in that nothing is written: path (from the root) → content. */
 export interface Generator {
@@ -21,6 +22,7 @@ export const generators: readonly Generator[] = [
   { name: 'api', run: generateApi },
   { name: 'chart', run: async (root) => generateChart(crdFiles(await readSources(root))) },
   { name: 'launcher', run: () => Promise.resolve(new Map(generateLauncher().map(({ path, text }) => [path, text]))) },
+  { name: 'observed', run: () => Promise.resolve(generateObserved()) },
 ];
 
 async function generateApi(root: string): Promise<ReadonlyMap<string, string>> {

@@ -5,7 +5,9 @@ import { isCoded } from '../src/lib/index.ts';
 /** The operator's own metrics beside those of src/kube (docs/kubernetes.md, Metrics). */
 export interface OperatorMetrics {
   readonly reconcileErrors: Counter<'controller' | 'error_type'>;
-  readonly nodeInfo: Gauge<'namespace' | 'node' | 'network' | 'node_id' | 'phase' | 'model' | 'kubernetes_node'>;
+  readonly nodeInfo: Gauge<
+    'namespace' | 'node' | 'fleet' | 'network' | 'node_id' | 'phase' | 'model' | 'kubernetes_node'
+  >;
   readonly nodeCondition: Gauge<'namespace' | 'node' | 'type' | 'status'>;
   readonly models: Gauge<'namespace' | 'network' | 'state'>;
   readonly configInfo: Gauge<'namespace' | 'network' | 'digest' | 'version' | 'root'>;
@@ -21,6 +23,7 @@ export const operatorMetrics = (m: Metrics): OperatorMetrics => ({
   nodeInfo: m.gauge('resultity_node_info', '1 for each ResultityNode, with what it is.', [
     'namespace',
     'node',
+    'fleet',
     'network',
     'node_id',
     'phase',

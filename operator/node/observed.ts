@@ -1,4 +1,4 @@
-import type { ResultityNode } from '../../src/api/index.ts';
+import { LABEL, type ResultityNode } from '../../src/api/index.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import type { StatusIntent } from './decide.ts';
 
@@ -24,6 +24,7 @@ export class NodeGauges {
     const info = {
       namespace,
       node: name,
+      fleet: node.metadata.labels?.[LABEL.fleet] ?? '',
       network: node.spec.networkRef.name,
       node_id: status.nodeId ?? '',
       phase: status.phase,
