@@ -1,5 +1,6 @@
 import type { ImageMirror } from '../src/api/index.ts';
 import { compareSemver } from '../src/config/index.ts';
+import type { Accelerator } from '../src/placement/index.ts';
 
 const IMAGE =
   /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)(?::[\w][\w.-]{0,127})?@(sha256:[0-9a-f]{64})$/;
@@ -39,12 +40,6 @@ export const resolveImage = (
 
 const within = (repository: string, prefix: string): boolean =>
   repository === prefix || repository.startsWith(`${prefix}/`);
-
-export type Accelerator = 'nvidia' | 'amd' | 'cpu';
-
-export const acceleratorOf = (
-  gpu: { readonly accelerator?: Accelerator; readonly resourceName?: string } | undefined,
-): Accelerator => gpu?.accelerator ?? (gpu?.resourceName?.startsWith('amd.com/') ? 'amd' : 'nvidia');
 
 /** The newest runtime of the snapshot for an accelerator that is at least `minVersion`. */
 export const chooseRuntime = <

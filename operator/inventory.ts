@@ -1,16 +1,26 @@
 import type { Store } from '../src/kube/index.ts';
-import { type GpuOffer, gpuOffers, type NodeFacts, type PodUse } from '../src/placement/index.ts';
-import type { Container, KubernetesNode, Pod } from './pod-types.ts';
+import {
+  type ClusterNode,
+  extendedRequests,
+  type GpuOffer,
+  gpuOffers,
+  gpuProblem,
+  nodeFacts,
+  podUse,
+} from '../src/placement/index.ts';
+import type { Container, Pod } from './pod-types.ts';
+
+export { extendedRequests };
 
 /** The cluster's GPUs out of two caches; counted anew only when one of them has moved. */
 export class Inventory {
-  readonly #nodes: Store<KubernetesNode>;
+  readonly #nodes: Store<ClusterNode>;
   readonly #pods: Store<Pod>;
   readonly #resourceNames: readonly string[];
   #at = '';
   #offers: readonly GpuOffer[] = [];
 
-  constructor(nodes: Store<KubernetesNode>, pods: Store<Pod>, resourceNames: readonly string[]) {
+  constructor(nodes: Store<ClusterNode>, pods: Store<Pod>, resourceNames: readonly string[]) {
     this.#nodes = nodes;
     this.#pods = pods;
     this.#resourceNames = resourceNames;
@@ -26,47 +36,8 @@ export class Inventory {
   }
 }
 
-const nodeFacts = (node: KubernetesNode): NodeFacts => ({
-  name: node.metadata?.name ?? '',
-  labels: node.metadata?.labels ?? {},
-  allocatable: node.status?.allocatable ?? {},
-  cordoned: node.spec?.unschedulable === true,
-  taints: node.spec?.taints ?? [],
-});
-
-const podUse = (pod: Pod): PodUse => ({
-  ...(pod.spec?.nodeName === undefined ? {} : { nodeName: pod.spec.nodeName }),
-  finished: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
-  requests: extendedRequests(pod),
-});
-
-/** As the scheduler counts: containers and sidecars add up; a plain init container counts if it asks for more. */
-export const extendedRequests = (pod: Pod): Record<string, number> => {
-  const sum: Record<string, number> = {};
-  const peak: Record<string, number> = {};
-  const each = (container: Container, take: (name: string, count: number) => void): void => {
-    for (const [name, amount] of Object.entries(container.resources?.requests ?? {})) {
-      const count = name.includes('/') ? Number.parseInt(amount, 10) : 0;
-      if (count > 0) take(name, count);
-    }
-  };
-  const add = (name: string, count: number): void => {
-    sum[name] = (sum[name] ?? 0) + count;
-  };
-  for (const c of pod.spec?.containers ?? []) each(c, add);
-  for (const c of pod.spec?.initContainers ?? []) {
-    if (c.restartPolicy === 'Always') each(c, add);
-    else
-      each(c, (name, count) => {
-        peak[name] = Math.max(peak[name] ?? 0, count);
-      });
-  }
-  for (const [name, count] of Object.entries(peak)) sum[name] = Math.max(sum[name] ?? 0, count);
-  return sum;
-};
-
 /** What the cache keeps of a Kubernetes node. */
-export const slimNode = (node: KubernetesNode): KubernetesNode => ({
+export const slimNode = (node: ClusterNode): ClusterNode => ({
   metadata: slimMeta(node),
   spec: {
     ...(node.spec?.unschedulable === undefined ? {} : { unschedulable: node.spec.unschedulable }),
@@ -78,12 +49,18 @@ export const slimNode = (node: KubernetesNode): KubernetesNode => ({
   },
   status: {
     allocatable: Object.fromEntries(
-      Object.entries(node.status?.allocatable ?? {}).filter(([name]) => name.includes('/')),
+      Object.entries(node.status?.allocatable ?? {}).filter(
+        ([name]) => name.includes('/') || name === 'ephemeral-storage',
+      ),
     ),
+    // Heartbeats change conditions all the time: only one that tells of a broken GPU is kept.
+    conditions: (node.status?.conditions ?? [])
+      .filter((c) => gpuProblem([c]) !== undefined)
+      .map(({ type, status }) => ({ type, status })),
   },
 });
 
-const slimMeta = (object: Pod | KubernetesNode): NonNullable<Pod['metadata']> => {
+const slimMeta = (object: Pod | ClusterNode): NonNullable<Pod['metadata']> => {
   const { name, namespace, uid, resourceVersion, labels, creationTimestamp, deletionTimestamp, ownerReferences } =
     object.metadata ?? {};
   return Object.fromEntries(

@@ -1,5 +1,7 @@
 import type { KubeObject } from '../src/kube/index.ts';
 
+export type { ClusterNode as KubernetesNode } from '../src/placement/index.ts';
+
 /** The part of Kubernetes' core types that the operator reads or writes, as raw JSON gives it. */
 
 export interface ContainerState {
@@ -86,14 +88,6 @@ export interface PodSpec {
 export interface Pod extends KubeObject {
   readonly spec?: PodSpec;
   readonly status?: PodStatus;
-}
-
-export interface KubernetesNode extends KubeObject {
-  readonly spec?: {
-    readonly unschedulable?: boolean;
-    readonly taints?: readonly { readonly key: string; readonly value?: string; readonly effect: string }[];
-  };
-  readonly status?: { readonly allocatable?: Readonly<Record<string, string>> };
 }
 
 export interface ConfigMap extends KubeObject {

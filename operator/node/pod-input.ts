@@ -1,5 +1,5 @@
 import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
-import type { Accelerator } from '../images.ts';
+import type { Accelerator } from '../../src/placement/index.ts';
 
 /** All that a pod is made from. Equal inputs give equal pods. */
 export interface PodInput {

@@ -1,19 +1,5 @@
-import type { Affinity, NodeSelectorRequirement, Placement, Toleration } from '../../src/api/index.ts';
+import type { Affinity, NodeSelectorRequirement, Placement } from '../../src/api/index.ts';
 import { quantityMiB } from '../../src/placement/index.ts';
-
-/** The GPU taint, the owner's own, and patience with machines that cannot be reached (or the cluster evicts after 300 s). */
-export const podTolerations = (placement: Placement): Toleration[] => [
-  { key: 'nvidia.com/gpu', operator: 'Exists' },
-  ...(placement.tolerations ?? []),
-  ...(['not-ready', 'unreachable'] as const).map(
-    (state): Toleration => ({
-      key: `node.kubernetes.io/${state}`,
-      operator: 'Exists',
-      effect: 'NoExecute',
-      tolerationSeconds: placement.unreachableSeconds,
-    }),
-  ),
-];
 
 /** The owner's affinity, and minMemory as a demand on the label of GPU feature discovery, in every term. */
 export const gpuAffinity = (placement: Placement): Affinity | undefined => {

@@ -1,11 +1,12 @@
 import { AGENT_SERVICE_ACCOUNT, ANNOTATION, IDS } from '../../src/api/contract.ts';
 import type { ResultityNode, SecurityContextOverlay } from '../../src/api/index.ts';
 import { fingerprint } from '../../src/kube/index.ts';
+import { podTolerations } from '../../src/placement/index.ts';
 import { childLabels, podName } from '../names.ts';
 import type { Pod, PodSpec } from '../pod-types.ts';
 import { agentContainer, graceSeconds, runtimeContainer } from './pod-containers.ts';
 import type { PodInput } from './pod-input.ts';
-import { gpuAffinity, podTolerations } from './pod-placement.ts';
+import { gpuAffinity } from './pod-placement.ts';
 import { podVolumes } from './pod-volumes.ts';
 
 /**

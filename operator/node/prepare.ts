@@ -2,19 +2,19 @@ import { isAllowedRuntimeEnv, type NodeConditionType, type Reason } from '../../
 import { CodedError, errorText } from '../../src/lib/index.ts';
 import {
   type Assignment,
+  acceleratorOf,
   assignModel,
   type Candidate,
   type FitVerdict,
-  planFit,
-  quantityMiB,
+  fitOfNode,
+  gpuWanted,
 } from '../../src/placement/index.ts';
 import { parseAddress } from '../../src/protocol/index.ts';
 import { argProblems } from '../../src/runtime/args.ts';
-import { acceleratorOf, chooseRuntime, resolveImage } from '../images.ts';
+import { chooseRuntime, resolveImage } from '../images.ts';
 import { keySecretName } from '../names.ts';
 import type { NetworkFacts, NodeFacts } from './facts.ts';
 import type { PodInput } from './pod-input.ts';
-import { podTolerations } from './pod-placement.ts';
 
 /** Why no pod can be made now, and which condition says so. */
 export interface Blocked {
@@ -104,12 +104,7 @@ const modelFits: Check = (facts, draft) => {
     state: m.state,
     weight: m.weight,
     servers: servers.get(m.ref) ?? 0,
-    fit: fitOf(facts, offers, {
-      model: m.ref,
-      gpus: m.requires.gpus,
-      gpuMemoryMiB: m.requires.gpuMemoryMiB,
-      ...(m.requires.computeCapability === undefined ? {} : { computeCapability: m.requires.computeCapability }),
-    }),
+    fit: fitOfNode(node.spec, m, offers, held(facts)),
   }));
   const assignment = assignModel(candidates, node.spec.models ?? {}, node.status?.assignedModel);
   draft.assignment = assignment;
@@ -187,64 +182,13 @@ const identityThere: Check = ({ node, keySecret }, draft) => {
     : undefined;
 };
 
-const fitOf = (facts: NodeFacts, offers: NodeFacts['offers'], need: Parameters<typeof planFit>[0]): FitVerdict => {
-  const { placement } = facts.node.spec;
-  if (gpuWanted(facts.node.spec.placement, need.gpus) === undefined)
-    return { kind: 'now', reason: 'FitFound', message: `${need.model} needs no GPU here`, pools: [] };
-  if (offers === undefined || placement.resourceClaims !== undefined)
-    return {
-      kind: 'later',
-      reason: 'FitUnknown',
-      message:
-        placement.resourceClaims === undefined
-          ? 'this operator may not look at Kubernetes nodes; the scheduler decides'
-          : 'resource claims are passed through; the scheduler decides',
-      pools: [],
-    };
-  const { gpu } = placement;
-  const minMemoryMiB = gpu?.minMemory === undefined ? undefined : quantityMiB(gpu.minMemory);
-  return planFit(
-    need,
-    {
-      resourceName: gpu?.resourceName ?? 'nvidia.com/gpu',
-      ...(gpu?.count === undefined ? {} : { count: gpu.count }),
-      ...(gpu?.product === undefined ? {} : { product: gpu.product }),
-      ...(minMemoryMiB === undefined ? {} : { minMemoryMiB }),
-      ...(gpu?.migProfile === undefined ? {} : { migProfile: gpu.migProfile }),
-      ...(placement.nodeSelector === undefined ? {} : { nodeSelector: placement.nodeSelector }),
-      tolerations: podTolerations(placement),
-    },
-    withoutOwn(facts, offers),
-  );
-};
-
-/** The GPUs that the node's own pod holds count as free for it. */
-const withoutOwn = ({ pod, node }: NodeFacts, offers: readonly NonNullable<NodeFacts['offers']>[number][]) => {
+/** The GPUs that the node's own pod holds: they count as free for it. */
+const held = ({ pod, node }: NodeFacts): Parameters<typeof fitOfNode>[3] => {
   const at = pod?.spec?.nodeName;
   const { resourceName, count } = node.status?.gpu ?? {};
-  if (at === undefined || resourceName === undefined || pod?.metadata?.uid !== node.status?.podUID) return offers;
-  return offers.map((o) =>
-    o.node.name === at && o.resourceName === resourceName
-      ? { ...o, free: Math.min(o.total, o.free + (count ?? 0)) }
-      : o,
-  );
-};
-
-/** What the runtime asks for. An accelerator of kind cpu asks for nothing, unless a count is written down. */
-export const gpuWanted = (
-  placement: NodeFacts['node']['spec']['placement'],
-  modelGpus: number,
-): { readonly resourceName: string; readonly count: number; readonly product?: string } | undefined => {
-  const { gpu } = placement;
-  if (placement.resourceClaims !== undefined) return undefined;
-  if (acceleratorOf(gpu) === 'cpu' && gpu?.count === undefined) return undefined;
-  const resourceName =
-    gpu?.migProfile === undefined ? (gpu?.resourceName ?? 'nvidia.com/gpu') : `nvidia.com/mig-${gpu.migProfile}`;
-  return {
-    resourceName,
-    count: gpu?.count ?? Math.max(1, modelGpus),
-    ...(gpu?.product === undefined ? {} : { product: gpu.product }),
-  };
+  return at === undefined || resourceName === undefined || pod?.metadata?.uid !== node.status?.podUID
+    ? undefined
+    : { node: at, resourceName, count: count ?? 0 };
 };
 
 /** In this order; the first that blocks is what people are told. */

@@ -14,6 +14,7 @@ const PLAN = 'src/agent/plan.test.ts';
 const SUBCLOUDS = 'src/network/subclouds.test.ts';
 const MODELS = 'src/models/models.test.ts';
 const PLACEMENT = 'src/placement/placement.test.ts';
+const FIT = 'src/placement/fit.test.ts';
 const REGISTRY = 'src/network/registry.test.ts';
 const PUBLISHING = 'src/network/commands/publishing.test.ts';
 const ENGINE: Shown = ['src/runtime/engine-client.test.ts', 'stops by ${' + 'reason} when the engine does'];
@@ -45,8 +46,8 @@ const FIELDS: Readonly<Record<string, Shown | Gap>> = {
   'models[].engine.args': ['src/runtime/launcher.test.ts', 'an argument outside the allow-list'],
   'models[].requires.gpus': [PLACEMENT, 'respects selectors, taints, cordons, products and the number of GPUs'],
   'models[].requires.gpuMemoryMiB': [PLACEMENT, 'names the missing MiB of each pool'],
-  'models[].requires.computeCapability': { untested: 'the planner leaves GPUs below it out (placement/fit.ts)' },
-  'models[].requires.diskMiB': { noEffect: 'shown in ApprovedModel; admission counts the sizes of the files instead' },
+  'models[].requires.computeCapability': [FIT, 'compute capability too low'],
+  'models[].requires.diskMiB': [FIT, 'disk too small'],
   'models[].test.request': [PUBLISHING, 'prints answer and first-token time, then signs'],
   'models[].test.expect.contains': [
     PUBLISHING,

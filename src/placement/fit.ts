@@ -1,49 +1,41 @@
-import type { GpuOffer, NodeFacts } from './inventory.ts';
-
-/** What a model needs of the cluster. */
-export interface GpuNeed {
-  /** `name:version`, for the words. */
-  readonly model: string;
-  readonly gpus: number;
-  /** Of each GPU. */
-  readonly gpuMemoryMiB: number;
-  /** The least one, for example 8.0. */
-  readonly computeCapability?: string;
-}
-
-/** How a node narrows the choice. */
-export interface FitLimits {
-  readonly resourceName: string;
-  /** GPUs of one pod; the model's own number when left out. */
-  readonly count?: number;
-  readonly product?: string;
-  readonly minMemoryMiB?: number;
-  readonly migProfile?: string;
-  readonly nodeSelector?: Readonly<Record<string, string>>;
-  readonly tolerations?: readonly Toleration[];
-}
-
-export interface Toleration {
-  readonly key?: string;
-  readonly operator?: string;
-  readonly value?: string;
-  readonly effect?: string;
-}
+import { freeForOwn, groupsOf, type OfferGroup, offersOf, resourceOf } from './groups.ts';
+import type { GpuOffer } from './inventory.ts';
+import {
+  type FitLimits,
+  type GpuNeed,
+  isHard,
+  notMeant,
+  type Obstacle,
+  type OfferKind,
+  obstaclesOf,
+  obstacleText,
+  wantedCount,
+  wantedMiB,
+} from './obstacles.ts';
+import { grouped } from './quantity.ts';
+import { notSelected } from './select.ts';
 
 export type FitReason =
   | 'FitFound'
   | 'FitUnknown'
   | 'NoSpareGPU'
   | 'NoGPUNodes'
+  | 'NoNodeSelected'
   | 'NoMatchingProduct'
   | 'NoMatchingMIGProfile'
+  | 'TaintNotTolerated'
   | 'InsufficientGPUMemory'
   | 'InsufficientGPUs'
+  | 'InsufficientDisk'
+  | 'ComputeCapabilityTooLow'
+  | 'DriverTooOld'
+  | 'GPUProblem'
+  | 'NodeNotReady'
   | 'NodeCordoned';
 
 /**
- * now = a GPU is free; later = one fits and is in use, cordoned or not there yet; never = what is there, and matches, can
- * never hold it. Only never withholds a pod (with `fit: Require` later does too).
+ * now = a GPU is free; later = one fits and is in use, cordoned, broken or not there yet; never = what is there, and matches,
+ * can never hold it. Only never withholds a pod (with `fit: Require` later does too).
  */
 export interface FitVerdict {
   readonly kind: 'now' | 'later' | 'never';
@@ -58,164 +50,225 @@ export interface FitVerdict {
 /** One kind of GPU in the cluster against the need. */
 export interface PoolView {
   readonly name: string;
+  readonly nodes: number;
   readonly total: number;
+  /** Of nodes that take pods and can hold the model. */
   readonly free: number;
+  /** Some of it can hold the model, now or later. */
   readonly fits: boolean;
   readonly memoryMiB?: number;
   /** MiB short of the need; absent when the memory is enough or unknown. */
   readonly missingMiB?: number;
-  /** Why it does not fit, in a few words. */
+  /** What keeps it from holding the model now, in a few words; absent where something is free. */
   readonly why?: string;
 }
 
-/** 71680 → `71 680`. */
-const mib = (n: number): string => `${String(n).replace(/\B(?=(\d{3})+$)/g, ' ')}`;
+/** One Kubernetes node against the need, for people who ask about each. */
+export interface NodeView {
+  readonly node: string;
+  readonly gpu: string;
+  readonly total: number;
+  readonly free: number;
+  /** None = it would hold the model now. */
+  readonly obstacles: readonly Obstacle[];
+  readonly text: string;
+}
+
+interface Judged {
+  readonly group: OfferGroup;
+  readonly notMeant: Obstacle | undefined;
+  readonly obstacles: readonly Obstacle[];
+  /** The most that is free on one node, the pod's own share included. */
+  readonly mostFree: number;
+}
 
 /** Judges one need against all offers and says why. Total: any input gives a verdict. */
 export const planFit = (need: GpuNeed, limits: FitLimits, offers: readonly GpuOffer[]): FitVerdict => {
-  const count = limits.count ?? Math.max(1, need.gpus);
-  const wanted = Math.max(need.gpuMemoryMiB, limits.minMemoryMiB ?? 0);
-  const resourceName = limits.migProfile === undefined ? limits.resourceName : `nvidia.com/mig-${limits.migProfile}`;
-  const needs = `${need.model} (needs ${count === 1 ? '' : `${count} GPUs, each `}${mib(wanted)} MiB)`;
-
-  const named = offers.filter(
-    (o) => o.resourceName === resourceName || (limits.migProfile !== undefined && single(o, limits)),
-  );
-  const selected = named.filter((o) => selects(o.node, limits));
-  const all = selected.filter(
-    (o) => limits.product === undefined || o.product === undefined || o.product === limits.product,
-  );
-  const pools = poolsOf(all, wanted, count, need.computeCapability);
-  const verdict = (kind: FitVerdict['kind'], reason: FitReason, message: string, gpu?: GpuOffer): FitVerdict => ({
+  const resourceName = resourceOf(limits);
+  const count = wantedCount(need, limits);
+  const needs = `${need.model} (needs ${count === 1 ? '' : `${count} GPUs, each `}${grouped(wantedMiB(need, limits))} MiB)`;
+  const judged = groupsOf(offers, resourceName, limits).map((group) => judge(group, need, limits, offers));
+  const meant = judged.filter((j) => j.notMeant === undefined);
+  const pools = poolsOf(meant.length > 0 ? meant : judged, count);
+  const explained = pools.map((p) => `${p.name} ${p.why ?? `${p.free} of ${p.total} free`}`).join('; ');
+  const verdict = (kind: FitVerdict['kind'], reason: FitReason, message: string, gpu?: OfferKind): FitVerdict => ({
     kind,
     reason,
-    message: message.length > 256 ? `${message.slice(0, 255)}…` : message,
+    message: bounded(message),
     pools,
     ...(gpu === undefined ? {} : { gpu: brief(gpu) }),
   });
+  const later = (reason: FitReason, message: string, gpu?: OfferKind): FitVerdict =>
+    verdict('later', reason, message, gpu);
 
-  if (selected.length === 0) {
-    if (limits.migProfile !== undefined && named.length === 0 && offers.length > 0)
-      return verdict(
-        'later',
-        'NoMatchingMIGProfile',
-        `no node offers the MIG profile ${limits.migProfile} for ${needs}`,
-      );
-    const where =
-      named.length > 0 ? `; ${named.length} node(s) offer it, but nodeSelector or taints rule them out` : '';
-    return verdict('later', 'NoGPUNodes', `no node that may be used offers ${resourceName} for ${needs}${where}`);
+  if (judged.length === 0) return later(...absent(needs, resourceName, limits, offers));
+  if (meant.length === 0) {
+    const first = judged.find((j) => j.notMeant?.kind === 'taint') ?? judged[0];
+    return first?.notMeant?.kind === 'taint'
+      ? later('TaintNotTolerated', `no node may be used for ${needs}: ${explained}`)
+      : later(
+          'NoMatchingProduct',
+          `no node has the product ${limits.product} for ${needs}; there are ${names(judged)}`,
+        );
   }
-  if (all.length === 0)
-    return verdict(
-      'later',
-      'NoMatchingProduct',
-      `no node has the product ${limits.product} for ${needs}; there are ${products(selected)}`,
-    );
-
-  const fitting = all.filter((o) => misfit(o, wanted, count, need.computeCapability) === undefined);
-  const explained = pools.map(explain).join('; ');
-  if (fitting.length === 0) {
-    const byCount = all.every((o) => o.total < count && !short(o, wanted));
-    return verdict(
-      'never',
-      byCount ? 'InsufficientGPUs' : 'InsufficientGPUMemory',
-      `no GPU fits ${needs}: ${explained}`,
-    );
-  }
-  const open = fitting.filter((o) => !o.node.cordoned);
-  const free = open.find((o) => o.free >= count);
+  const fitting = meant.filter((j) => !j.obstacles.some(isHard));
+  if (fitting.length === 0)
+    return verdict('never', reasonOf(nearest(meant)?.obstacles[0]), `no GPU fits ${needs}: ${explained}`);
+  const open = fitting.filter((j) => j.obstacles.length === 0);
+  const free = open.find((j) => j.mostFree >= count)?.group.kind;
   if (free) {
-    const memory = free.memoryMiB === undefined ? 'memory not labelled' : `${mib(free.memoryMiB)} MiB each`;
-    return verdict('now', 'FitFound', `${needs} fits ${name(free)}, ${memory}`, free);
+    const memory = free.memoryMiB === undefined ? 'memory not labelled' : `${grouped(free.memoryMiB)} MiB each`;
+    return verdict('now', 'FitFound', `${needs} fits ${kindName(free)}, ${memory}`, free);
   }
-  if (open.length === 0)
-    return verdict(
-      'later',
-      'NodeCordoned',
-      `${needs} fits, but every node that fits is cordoned: ${explained}`,
-      fitting[0],
-    );
-  return verdict('later', 'NoSpareGPU', `no GPU is free for ${needs}: ${explained}`, open[0]);
+  if (open.length === 0) {
+    const [first] = fitting;
+    return later(reasonOf(first?.obstacles[0]), `no GPU can be used for ${needs}: ${explained}`, first?.group.kind);
+  }
+  return later('NoSpareGPU', `no GPU is free for ${needs}: ${explained}`, open[0]?.group.kind);
 };
 
-const brief = (o: GpuOffer): NonNullable<FitVerdict['gpu']> => ({
+/** Each node that offers the wanted resource, or any GPU where none does. Nodes that would hold the model come first. */
+export const viewNodes = (need: GpuNeed, limits: FitLimits, offers: readonly GpuOffer[]): NodeView[] => {
+  const named = offersOf(offers, resourceOf(limits));
+  const count = wantedCount(need, limits);
+  return named
+    .map((o) => {
+      const lacks = notSelected(o.node, limits);
+      const other = notMeant(o, limits);
+      const free = o.free + ownShare(limits, o.node.name, o.resourceName);
+      const obstacles: Obstacle[] = [
+        ...(lacks === undefined ? [] : [{ kind: 'selector', lacks } as const]),
+        ...(other === undefined ? [] : [other]),
+        ...obstaclesOf(o, need, limits),
+        ...(free < count && o.total >= count ? [{ kind: 'inUse', free, total: o.total, wanted: count } as const] : []),
+      ];
+      const text = obstacles.length === 0 ? `${free} of ${o.total} free` : obstacles.map(obstacleText).join('; ');
+      return { node: o.node.name, gpu: kindName(o), total: o.total, free, obstacles, text };
+    })
+    .sort((a, b) => a.obstacles.length - b.obstacles.length || (a.node < b.node ? -1 : 1));
+};
+
+const judge = (group: OfferGroup, need: GpuNeed, limits: FitLimits, offers: readonly GpuOffer[]): Judged => ({
+  group,
+  notMeant: notMeant(group.kind, limits),
+  obstacles: obstaclesOf(group.kind, need, limits),
+  mostFree: Math.max(group.mostFree, freeForOwn(group, limits.own, offers)),
+});
+
+const ownShare = ({ own }: FitLimits, node: string, resourceName: string): number =>
+  own !== undefined && own.node === node && own.resourceName === resourceName ? own.count : 0;
+
+/** Nothing was selected: because nobody offers it, or because the selector excludes those who do. */
+const absent = (
+  needs: string,
+  resourceName: string,
+  limits: FitLimits,
+  offers: readonly GpuOffer[],
+): [FitReason, string] => {
+  const named = offersOf(offers, resourceName);
+  const [first] = named;
+  if (first !== undefined)
+    return [
+      'NoNodeSelected',
+      `no node that offers ${resourceName} is selected for ${needs}: all ${named.length} lack ${notSelected(first.node, limits)}`,
+    ];
+  const { migProfile } = limits;
+  if (migProfile === undefined)
+    return ['NoGPUNodes', `no node offers ${resourceName} for ${needs}; an autoscaler may add one`];
+  const whole = offers.find((o) => o.product?.endsWith(`-MIG-${migProfile}`));
+  const offered = [...new Set(offers.flatMap((o) => o.migProfile ?? []))].sort();
+  const instead =
+    whole !== undefined
+      ? `${whole.product} offers it as ${whole.resourceName} (MIG strategy single): write that as gpu.product and leave migProfile out`
+      : offered.length > 0
+        ? `there are ${offered.join(', ')}`
+        : 'no node is cut into slices';
+  return ['NoMatchingMIGProfile', `no node offers the MIG profile ${migProfile} for ${needs}; ${instead}`];
+};
+
+const REASONS: Readonly<Record<Obstacle['kind'], FitReason>> = {
+  selector: 'NoNodeSelected',
+  product: 'NoMatchingProduct',
+  taint: 'TaintNotTolerated',
+  memory: 'InsufficientGPUMemory',
+  count: 'InsufficientGPUs',
+  shares: 'InsufficientGPUs',
+  capability: 'ComputeCapabilityTooLow',
+  disk: 'InsufficientDisk',
+  driver: 'DriverTooOld',
+  problem: 'GPUProblem',
+  notReady: 'NodeNotReady',
+  cordoned: 'NodeCordoned',
+  inUse: 'NoSpareGPU',
+};
+const reasonOf = (o: Obstacle | undefined): FitReason => (o === undefined ? 'NoSpareGPU' : REASONS[o.kind]);
+
+const short = (j: Judged): number =>
+  j.obstacles.reduce((most, o) => Math.max(most, o.kind === 'memory' ? o.missingMiB : 0), 0);
+
+/** The group that lacks the least explains best. */
+const nearest = (judged: readonly Judged[]): Judged | undefined =>
+  judged.toSorted(
+    (a, b) => a.obstacles.filter(isHard).length - b.obstacles.filter(isHard).length || short(a) - short(b),
+  )[0];
+
+/** `NVIDIA-A100 3g.40gb`, or the resource where the product is not labelled. */
+export const kindName = (o: OfferKind): string =>
+  `${o.product ?? (o.migProfile === undefined ? o.resourceName : 'MIG')}${o.migProfile === undefined ? '' : ` ${o.migProfile}`}`;
+
+const names = (judged: readonly Judged[]): string =>
+  [...new Set(judged.map((j) => kindName(j.group.kind)))].sort().join(', ');
+
+const brief = (o: OfferKind): NonNullable<FitVerdict['gpu']> => ({
   ...(o.product === undefined ? {} : { product: o.product }),
   ...(o.memoryMiB === undefined ? {} : { memoryMiB: o.memoryMiB }),
   ...(o.migProfile === undefined ? {} : { migProfile: o.migProfile }),
 });
 
-/** MIG strategy `single`: the slices are called nvidia.com/gpu and the product carries the profile. */
-const single = (o: GpuOffer, limits: FitLimits): boolean =>
-  o.resourceName === 'nvidia.com/gpu' && o.product?.endsWith(`MIG-${limits.migProfile}`) === true;
-
-const short = (o: GpuOffer, wanted: number): boolean => o.memoryMiB !== undefined && o.memoryMiB < wanted;
-
-const olderThan = (has: string, least: string): boolean => {
-  const [a = 0, b = 0] = has.split('.').map(Number);
-  const [c = 0, d = 0] = least.split('.').map(Number);
-  return a < c || (a === c && b < d);
+/** By characters, as conditions are. */
+const bounded = (message: string): string => {
+  if (message.length <= 256) return message;
+  const characters = Array.from(message);
+  return characters.length <= 256 ? message : `${characters.slice(0, 255).join('')}…`;
 };
 
-/** Why this offer can never hold it; undefined = it can, as far as is known. */
-const misfit = (o: GpuOffer, wanted: number, count: number, capability: string | undefined): string | undefined => {
-  if (o.memoryMiB !== undefined && o.memoryMiB < wanted)
-    return `has ${mib(o.memoryMiB)} MiB, ${mib(wanted - o.memoryMiB)} short`;
-  if (o.total < count) return `has ${o.total} per node, ${count} needed`;
-  if (capability !== undefined && o.computeCapability !== undefined && olderThan(o.computeCapability, capability))
-    return `has compute capability ${o.computeCapability}, ${capability} needed`;
-  return undefined;
-};
-
-const name = (o: GpuOffer): string =>
-  o.migProfile === undefined ? (o.product ?? o.resourceName) : `${o.product ?? 'MIG'} ${o.migProfile}`;
-
-const products = (offers: readonly GpuOffer[]): string => [...new Set(offers.map(name))].sort().join(', ');
-
-const poolsOf = (
-  offers: readonly GpuOffer[],
-  wanted: number,
-  count: number,
-  capability: string | undefined,
-): PoolView[] => {
-  const pools = new Map<string, PoolView>();
-  for (const o of offers) {
-    const old = pools.get(name(o));
-    const why = misfit(o, wanted, count, capability);
-    const missing = o.memoryMiB !== undefined && o.memoryMiB < wanted ? wanted - o.memoryMiB : undefined;
-    pools.set(name(o), {
-      name: name(o),
-      total: (old?.total ?? 0) + o.total,
-      free: (old?.free ?? 0) + (o.node.cordoned ? 0 : o.free),
-      fits: (old?.fits ?? false) || why === undefined,
-      ...(o.memoryMiB === undefined ? {} : { memoryMiB: o.memoryMiB }),
-      ...(missing === undefined ? {} : { missingMiB: missing }),
-      ...(why === undefined ? {} : { why }),
-    });
+/** Groups of one kind of GPU taken together, explained by the one that lacks the least. */
+const poolsOf = (judged: readonly Judged[], count: number): PoolView[] => {
+  const byName = new Map<string, Judged[]>();
+  for (const j of judged) {
+    const name = kindName(j.group.kind);
+    const list = byName.get(name);
+    if (list) list.push(j);
+    else byName.set(name, [j]);
   }
-  return [...pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...byName]
+    .map(([name, all]): PoolView => {
+      const fitting = all.filter((j) => j.notMeant === undefined && !j.obstacles.some(isHard));
+      const open = fitting.filter((j) => j.obstacles.length === 0);
+      const best = open[0] ?? fitting[0] ?? nearest(all);
+      const sum = (list: readonly Judged[], of: 'total' | 'free' | 'nodes'): number =>
+        list.reduce((n, j) => n + j.group[of], 0);
+      const memory = best?.group.kind.memoryMiB;
+      const missing = best === undefined ? 0 : short(best);
+      const first = best?.notMeant ?? best?.obstacles[0];
+      const mostFree = Math.max(0, ...open.map((j) => j.mostFree));
+      const total = sum(open.length > 0 ? open : all, 'total');
+      const why =
+        first !== undefined
+          ? obstacleText(first)
+          : mostFree < count
+            ? obstacleText({ kind: 'inUse', free: mostFree, total, wanted: count })
+            : undefined;
+      return {
+        name,
+        nodes: sum(all, 'nodes'),
+        total: sum(all, 'total'),
+        free: sum(open, 'free'),
+        fits: fitting.length > 0,
+        ...(memory === undefined ? {} : { memoryMiB: memory }),
+        ...(missing === 0 ? {} : { missingMiB: missing }),
+        ...(why === undefined ? {} : { why }),
+      };
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 };
-
-const explain = (p: PoolView): string => {
-  if (!p.fits) return `${p.name} ${p.why ?? 'does not fit'}`;
-  return p.free === 0 ? `${p.name} all ${p.total} in use` : `${p.name} ${p.free} of ${p.total} free`;
-};
-
-const selects = (node: NodeFacts, limits: FitLimits): boolean =>
-  Object.entries(limits.nodeSelector ?? {}).every(([key, value]) => node.labels[key] === value) &&
-  node.taints.every(
-    (taint) =>
-      taint.effect === 'PreferNoSchedule' || transient(taint.key) || tolerated(taint, limits.tolerations ?? []),
-  );
-
-/** Taints that say how a node is now, not what it is for: cordoned, not ready, under pressure. */
-const transient = (key: string): boolean =>
-  key.startsWith('node.kubernetes.io/') || key.startsWith('node.cloudprovider.kubernetes.io/');
-
-const tolerated = (taint: NodeFacts['taints'][number], tolerations: readonly Toleration[]): boolean =>
-  tolerations.some(
-    (t) =>
-      (t.effect === undefined || t.effect === '' || t.effect === taint.effect) &&
-      (t.key === undefined || t.key === ''
-        ? t.operator === 'Exists'
-        : t.key === taint.key && (t.operator === 'Exists' || (t.value ?? '') === (taint.value ?? ''))),
-  );

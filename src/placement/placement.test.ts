@@ -100,11 +100,11 @@ describe('placement: fit', () => {
   });
   it('respects selectors, taints, cordons, products and the number of GPUs', () => {
     const offers = gpuOffers([h200('a', { taints: [{ key: 'team', value: 'x', effect: 'NoSchedule' }] })], []);
-    expect(verdict(offers)).to.include({ reason: 'NoGPUNodes' });
+    expect(verdict(offers)).to.include({ kind: 'later', reason: 'TaintNotTolerated' });
     expect(verdict(offers, { ...whole, tolerations: [{ key: 'team', operator: 'Equal', value: 'x' }] })).to.include({
       kind: 'now',
     });
-    expect(verdict(undefined, { ...whole, nodeSelector: { zone: 'b' } })).to.include({ reason: 'NoGPUNodes' });
+    expect(verdict(undefined, { ...whole, nodeSelector: { zone: 'b' } })).to.include({ reason: 'NoNodeSelected' });
     expect(verdict(undefined, { ...whole, product: 'NVIDIA-B200' })).to.include({
       kind: 'later',
       reason: 'NoMatchingProduct',

@@ -1,4 +1,4 @@
-import { gpuOffers, type NodeFacts, planFit } from '../../src/placement/index.ts';
+import { type FitLimits, gpuOffers, type NodeFacts, planFit, viewNodes } from '../../src/placement/index.ts';
 import type { Bench } from './types.ts';
 
 const PRODUCTS = [
@@ -11,25 +11,55 @@ const nodes: NodeFacts[] = Array.from({ length: 1000 }, (_, i) => {
   const [product, memory] = PRODUCTS[i % PRODUCTS.length] ?? PRODUCTS[0];
   return {
     name: `gpu-${i}`,
-    labels: { 'nvidia.com/gpu.product': product, 'nvidia.com/gpu.memory': String(memory), 'nvidia.com/gpu.count': '8' },
+    labels: {
+      'kubernetes.io/hostname': `gpu-${i}`,
+      'nvidia.com/gpu.product': product,
+      'nvidia.com/gpu.memory': String(memory),
+      'nvidia.com/gpu.count': '8',
+      zone: `z${i % 3}`,
+    },
     allocatable: { 'nvidia.com/gpu': '8' },
-    cordoned: false,
+    cordoned: i % 10 === 9,
     taints: [],
   };
 });
-const offers = gpuOffers(nodes, []);
+/** Half full, unevenly. */
+const pods = nodes.map((n, i) => ({ nodeName: n.name, finished: false, requests: { 'nvidia.com/gpu': i % 9 } }));
+const offers = gpuOffers(nodes, pods);
+const need = (i: number) => ({ model: 'm:v1', gpus: 1 + (i % 2), gpuMemoryMiB: 20_000 + (i % 100) * 1000 });
+const limits = (i: number): FitLimits => ({
+  resourceName: 'nvidia.com/gpu',
+  ...(i % 4 === 0 ? {} : { nodeSelector: { zone: `z${i % 4}` } }),
+});
 
 /** One fit decision with its explanation over 1 000 GPU nodes of four products (goal: ≥ 5 000/s). */
 export const fit: Bench = {
   name: 'fit decided over 1 000 GPU nodes',
   unit: 'decisions/s',
   run: (count) => {
-    for (let i = 0; i < count; i++)
-      planFit(
-        { model: 'm:v1', gpus: 1, gpuMemoryMiB: 20_000 + (i % 100) * 1000 },
-        { resourceName: 'nvidia.com/gpu' },
-        offers,
-      );
+    for (let i = 0; i < count; i++) planFit(need(i), limits(i), offers);
   },
-  count: 500,
+  count: 5000,
+};
+
+/** The same where the cluster has changed before each decision, so that nothing grouped can be used again. */
+export const fitAnew: Bench = {
+  name: 'fit decided, the inventory counted anew',
+  unit: 'decisions/s',
+  run: (count) => {
+    for (let i = 0; i < count; i++) planFit(need(i), limits(i), gpuOffers(nodes, pods));
+  },
+  count: 100,
+  baselineOf: 'fit decided over 1 000 GPU nodes',
+};
+
+/** The same judged node by node, as why-not does for people: what grouping saves. */
+export const fitPerNode: Bench = {
+  name: 'fit judged node by node',
+  unit: 'decisions/s',
+  run: (count) => {
+    for (let i = 0; i < count; i++) viewNodes(need(i), limits(i), offers);
+  },
+  count: 100,
+  baselineOf: 'fit decided over 1 000 GPU nodes',
 };
