@@ -9,6 +9,8 @@ export interface OperatorMetrics {
     'namespace' | 'node' | 'fleet' | 'network' | 'node_id' | 'phase' | 'model' | 'kubernetes_node'
   >;
   readonly nodeCondition: Gauge<'namespace' | 'node' | 'type' | 'status'>;
+  readonly networkCondition: Gauge<'namespace' | 'network' | 'type' | 'status'>;
+  readonly fleetCondition: Gauge<'namespace' | 'fleet' | 'type' | 'status'>;
   readonly models: Gauge<'namespace' | 'network' | 'state'>;
   readonly configInfo: Gauge<'namespace' | 'network' | 'digest' | 'version' | 'root'>;
   readonly configRefusals: Counter<'namespace' | 'network' | 'code'>;
@@ -33,6 +35,18 @@ export const operatorMetrics = (m: Metrics): OperatorMetrics => ({
   nodeCondition: m.gauge('resultity_node_condition', '1 for the status that a condition of a node has.', [
     'namespace',
     'node',
+    'type',
+    'status',
+  ]),
+  networkCondition: m.gauge('resultity_network_condition', '1 for the status that a condition of a network has.', [
+    'namespace',
+    'network',
+    'type',
+    'status',
+  ]),
+  fleetCondition: m.gauge('resultity_fleet_condition', '1 for the status that a condition of a fleet has.', [
+    'namespace',
+    'fleet',
     'type',
     'status',
   ]),

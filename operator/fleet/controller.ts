@@ -18,6 +18,7 @@ import {
   specChanged,
 } from '../../src/kube/index.ts';
 import type { Clock, Logger } from '../../src/lib/index.ts';
+import { ConditionGauges } from '../condition-gauges.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels } from '../names.ts';
@@ -43,6 +44,7 @@ export interface FleetControllerOptions {
 
 /** Keeps as many nodes as a fleet asks for; the nodes do the rest. */
 export const fleetController = (o: FleetControllerOptions): Controller => {
+  const conditions = new ConditionGauges(o.metrics.fleetCondition);
   const applier = new Applier({ client: o.client, fieldManager: FIELD_MANAGER.operator, metrics: o.kubeMetrics });
 
   const keep = async (
@@ -71,6 +73,7 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       });
       applier.forget(KIND.node, joinKey(namespace, member));
     }
+    conditions.show(joinKey(namespace, name), { namespace, fleet: name }, decision.status.conditions ?? []);
     const written = await writeStatus(o, o.fleets, fleet, fleet.status, decision.status, signal);
     if (written) wrote(o.fleets, written);
   };
@@ -95,6 +98,7 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
     reconcile: async (key, context) => {
       const fleet = o.fleets.get(key);
       // A deleted fleet's nodes are taken by the garbage collector, each through its own drain.
+      if (fleet === undefined) conditions.forget(key);
       if (fleet === undefined || fleet.metadata.deletionTimestamp !== undefined) return done;
       try {
         await keep(fleet, context);

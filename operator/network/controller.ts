@@ -8,6 +8,7 @@ import {
   every,
   fingerprint,
   isNotFound,
+  joinKey,
   type KubeClient,
   type KubeMetrics,
   objects,
@@ -20,6 +21,7 @@ import {
 } from '../../src/kube/index.ts';
 import type { Clock, Logger } from '../../src/lib/index.ts';
 import type { Address } from '../../src/protocol/index.ts';
+import { ConditionGauges } from '../condition-gauges.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels, trustName } from '../names.ts';
@@ -59,12 +61,14 @@ interface Known {
 /** Fetch and verify, keep durable, tell the nodes; and ask the network how it sees them. */
 export const networkController = (o: NetworkControllerOptions): Controller => {
   const known = new Map<string, Known>();
+  const conditions = new ConditionGauges(o.metrics.networkCondition);
   const sightMs = o.sightMs ?? { restless: 5_000, settled: 30_000 };
 
   const forget = async (key: string): Promise<void> => {
     const old = known.get(key);
     known.delete(key);
     o.views.forget(key);
+    conditions.forget(key);
     if (old?.info) o.metrics.configInfo.remove(old.info);
     await old?.session.close();
   };
@@ -74,6 +78,8 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     status: ResultityNetworkStatus,
     context: ReconcileContext | undefined,
   ): Promise<void> => {
+    const { namespace = '', name = '' } = network.metadata;
+    conditions.show(joinKey(namespace, name), { namespace, network: name }, status.conditions ?? []);
     const written = await writeStatus(o, o.networks, network, network.status, status, context?.signal);
     if (written) context?.wrote(o.networks, written);
   };
