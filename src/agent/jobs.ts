@@ -46,6 +46,8 @@ interface Job extends JobKey {
   readonly requestHash: Sha256;
   readonly order: number;
   readonly acceptedAt: number;
+  /** Monotonic: the deadline as server time stood when it was offered; a later session may tell time anew. */
+  readonly expiresAt: number;
   readonly abort: AbortController;
   readonly deltas: DeltaStream;
   state: 'queued' | 'running';
@@ -173,6 +175,7 @@ export class Jobs {
       requestHash,
       order: this.#order++,
       acceptedAt: clock.monotonic(),
+      expiresAt: clock.monotonic() + (offer.deadline - this.#o.serverNow()),
       abort: new AbortController(),
       deltas: new DeltaStream({ key, clock, channel, onSent: () => this.#touched(job) }),
       state: 'queued',
@@ -212,7 +215,7 @@ export class Jobs {
       for (const job of this.#open.values()) if (now - job.lastFrame >= PROGRESS_MS) this.#progress(job);
       const serverNow = this.#o.serverNow();
       for (const job of this.#open.values())
-        if (job.state === 'queued' && job.offer.deadline <= serverNow) this.#stop(job, 'timeout_total');
+        if (job.state === 'queued' && job.expiresAt <= now) this.#stop(job, 'timeout_total');
       this.#o.results.resendDue(serverNow);
       if (tick % 300 === 0) {
         try {
@@ -269,7 +272,7 @@ export class Jobs {
     const { clock, engine, metrics } = this.#o;
     const { offer } = job;
     const { timeouts } = this.#o.limits();
-    const left = Math.max(1, offer.deadline - this.#o.serverNow());
+    const left = Math.max(1, job.expiresAt - clock.monotonic());
     const done = await engine.run(offer.kind, engineRequest(offer, this.#o.rules().maxOutputTokens), {
       stream: offer.stream,
       signal: job.abort.signal,

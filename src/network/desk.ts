@@ -30,6 +30,8 @@ export interface NodeLink {
   /** True when a payload of this size may be offered at all. */
   fits(payload: string): boolean;
   applied(node: Address): Sha256 | undefined;
+  /** Wall time of a monotonic moment, as this node's session tells time. */
+  timeAt(node: Address, monotonic: number): number;
 }
 
 export interface DeskPorts {
@@ -84,9 +86,9 @@ export class JobDesk {
     const { clock, random, link } = this.#ports;
     const now = clock.monotonic();
     const jobId = newJobId(clock.now(), random);
-    const job = new Job(jobId, request, sink, now);
+    const job = new Job(jobId, request, sink, now, now + (request.deadline - clock.now()));
     // digests have one length, so the first offer is as long as any
-    if (!link.fits(job.offer(99, request.modelDigest))) return undefined;
+    if (!link.fits(job.offer(99, request.modelDigest, request.deadline))) return undefined;
     this.#jobs.set(jobId, job);
     this.#run(
       this.#dispatcher.submit(
@@ -96,7 +98,7 @@ export class JobDesk {
           model: request.model,
           modelDigest: request.modelDigest,
           priority: request.priority,
-          deadline: now + (request.deadline - clock.now()),
+          deadline: job.expiresAt,
           ...(request.subcloud === undefined ? {} : { subcloud: request.subcloud }),
         },
         now,
@@ -231,9 +233,10 @@ export class JobDesk {
     const job = this.#jobs.get(jobId);
     const configDigest = link.applied(node);
     if (!job || !configDigest) return;
-    const payload = job.offer(attempt, configDigest);
+    const deadline = link.timeAt(node, job.expiresAt);
+    const payload = job.offer(attempt, configDigest, deadline);
     job.lines = new ReceivedLines();
-    const { kind, stream, model, modelDigest, deadline, keyId } = job.request;
+    const { kind, stream, model, modelDigest, keyId } = job.request;
     store.noteAttempt({
       jobId,
       attempt,

@@ -124,6 +124,10 @@ export class Hub implements SessionHost, NodeLink {
   fits(payload: string): boolean {
     return Buffer.byteLength(payload) + 512 <= this.frameBytes;
   }
+  timeAt(node: Address, monotonic: number): number {
+    const { clock } = this;
+    return this.#byNode.get(node)?.timeAt(monotonic) ?? Math.round(clock.now() + monotonic - clock.monotonic());
+  }
   applied(node: Address): Sha256 | undefined {
     return this.#ports.registry.applied(node);
   }

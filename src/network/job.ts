@@ -62,8 +62,9 @@ export class Job {
   readonly jobId: string;
   readonly request: JobRequest;
   readonly sink: JobSink;
-  /** Monotonic time of arrival. */
+  /** Monotonic times: its arrival, and when nobody wants an answer any more. */
   readonly arrivedAt: number;
+  readonly expiresAt: number;
   lines = new ReceivedLines();
   /** Lines that the caller was given, over all of the job. */
   passedOn = 0;
@@ -71,16 +72,17 @@ export class Job {
   /** Monotonic time after which an ended job is forgotten. */
   keptUntil = Number.POSITIVE_INFINITY;
 
-  constructor(jobId: string, request: JobRequest, sink: JobSink, arrivedAt: number) {
+  constructor(jobId: string, request: JobRequest, sink: JobSink, arrivedAt: number, expiresAt: number) {
     this.jobId = jobId;
     this.request = request;
     this.sink = sink;
     this.arrivedAt = arrivedAt;
+    this.expiresAt = expiresAt;
   }
 
-  /** The offer's payload: its bytes are what requestHash is over. */
-  offer(attempt: number, configDigest: Sha256): string {
-    const { kind, model, modelDigest, subcloud, stream, priority, deadline, request } = this.request;
+  /** The offer's payload: its bytes are what requestHash is over. @param deadline wall milliseconds, by the node's session */
+  offer(attempt: number, configDigest: Sha256, deadline: number): string {
+    const { kind, model, modelDigest, subcloud, stream, priority, request } = this.request;
     const offer: JobOffer = {
       jobId: this.jobId,
       attempt,

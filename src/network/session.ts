@@ -73,6 +73,8 @@ export class Session {
   readonly #openedAt: number;
   readonly #unknown = new Set<string>();
   #hello: Hello | undefined;
+  /** What welcome told as server time, and when. */
+  #told: { readonly wall: number; readonly at: number } | undefined;
   #closed = false;
   #closingAt: number | undefined;
   #heardAt: number;
@@ -101,6 +103,15 @@ export class Session {
     return this.#closed;
   }
 
+  /**
+   * Wall time of a monotonic moment (default now) as the node knows it: it runs on from what welcome told, so that a wall
+   * clock that is set in mid-session makes no offer late and no order old (docs/faults.md I12).
+   */
+  timeAt(monotonic: number = this.#host.clock.monotonic()): number {
+    const { clock } = this.#host;
+    const { wall, at } = this.#told ?? { wall: clock.now(), at: clock.monotonic() };
+    return Math.round(wall + monotonic - at);
+  }
   /** True when a payload of this size fits into one frame of this session. */
   fits(payload: string): boolean {
     return Buffer.byteLength(payload) + 512 <= this.#host.frameBytes;
@@ -109,7 +120,7 @@ export class Session {
   send(t: string, payload: object | string): void {
     if (this.#closed) return;
     const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
-    this.#wire.send(this.#writer.write(t, text, this.#host.clock.now()));
+    this.#wire.send(this.#writer.write(t, text, this.timeAt()));
   }
   close(code: CloseCode, reason: string): void {
     if (this.#closed) return;
@@ -192,9 +203,10 @@ export class Session {
     this.#reader.rekey(keys);
     this.#writer.rekey(keys);
     this.#hello = hello;
+    this.#told = { wall: this.#host.clock.now(), at: this.#host.clock.monotonic() };
     this.send('welcome', {
       sid: keys.sid,
-      serverTime: this.#host.clock.now(),
+      serverTime: this.#told.wall,
       protocol: [PROTOCOL_VERSION],
       ...welcome,
     });
