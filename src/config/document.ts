@@ -75,14 +75,41 @@ const refuse = (code: Refusal, message: string): never => {
  * @throws CodedError<Refusal> `too_large`, `bad_json`, `not_canonical`, `bad_schema`
  */
 export const parseSnapshotDocument = (bytes: Uint8Array, options: JudgeOptions = {}): SnapshotDocument => {
+  const steps = reading(bytes, options);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+};
+
+/** The same with rests in between, so that the largest snapshot holds no heartbeat up. @throws as parseSnapshotDocument */
+export const readSnapshotDocument = async (
+  bytes: Uint8Array,
+  options: JudgeOptions = {},
+): Promise<SnapshotDocument> => {
+  const steps = reading(bytes, options);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+/** Models that are judged in one step: each step takes some milliseconds. */
+const MODELS_A_STEP = 64;
+
+function* reading(bytes: Uint8Array, options: JudgeOptions): Generator<undefined, SnapshotDocument> {
   if (bytes.length > MAX_SNAPSHOT_BYTES) refuse('too_large', `the snapshot has more than ${MAX_SNAPSHOT_BYTES} bytes`);
   const source = decodeUtf8(bytes);
   const value = parseStrictJson(source);
+  yield;
   if (canonicalJson(value) !== source) refuse('not_canonical', 'the snapshot differs from its RFC 8785 form');
   const listed = (value as { models?: unknown } | null)?.models;
   if (Array.isArray(listed) && listed.length > MAX_MODELS)
     refuse('too_large', `the snapshot lists ${listed.length} models, at most ${MAX_MODELS} are allowed`);
+  yield;
   const parsed = zDocument.safeParse(value);
+  yield;
   if (!parsed.success) return refuse('bad_schema', `the snapshot's ${issueText(parsed.error)}`);
   const { models: raw, ...rest } = parsed.data;
   const refs = new Set<string>();
@@ -92,13 +119,14 @@ export const parseSnapshotDocument = (bytes: Uint8Array, options: JudgeOptions =
     const ref = `${model.name}:${model.version}`;
     if (refs.has(ref)) refuse('bad_schema', `the snapshot lists the model ${ref.slice(0, 200)} twice`);
     refs.add(ref);
+    if (refs.size % MODELS_A_STEP === 0) yield;
     const judged = judgeModel(model, rest.trustedSources, options);
     if (judged.ok) models.push(judged.entry);
     else
       failedModels.push({ ref, name: model.name, version: model.version, digest: model.digest, reason: judged.reason });
   }
   return { ...rest, models, failedModels };
-};
+}
 
 /** The first complaint of a schema: where and what, on one line. */
 export const issueText = (error: z.ZodError): string => {

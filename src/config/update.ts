@@ -111,7 +111,7 @@ export const updateConfig = async (options: UpdateOptions): Promise<UpdateOutcom
     const { digest } = answer.snapshot;
     const held = await options.store.loadSnapshot(digest);
     const bytes = held ?? (await options.source.snapshot(digest, options.signal));
-    const document = checkDocument(bytes, answer.snapshot, root, options);
+    const document = await checkDocument(bytes, answer.snapshot, root, options);
     const changed = floor.digest !== digest || compareVersions(answer.snapshot, floor) !== 0;
     // the floor last: a crash before it leaves the old floor, and evidence that is verified again when it is read
     if (held === undefined) await options.store.saveSnapshot(digest, bytes);
@@ -309,7 +309,7 @@ export const loadAccepted = async (
     try {
       const signers = checkSignatures(answer, root);
       checkOrder(answer.snapshot, root, floor);
-      const document = checkDocument(bytes, answer.snapshot, root, options);
+      const document = await checkDocument(bytes, answer.snapshot, root, options);
       if (compareVersions(answer.snapshot, floor) > 0)
         await store.saveFloor(raiseFloor(floor, { ...place(answer.snapshot), rootVersion: root.version }));
       const config = accepted(roots, root, answer, document, bytes, signers, isFresh(answer.ticket, options.now));

@@ -11,7 +11,7 @@ import {
   ZERO_32,
   zConfigAnswer,
 } from '../protocol/index.ts';
-import { issueText, MAX_SNAPSHOT_BYTES, parseSnapshotDocument, type SnapshotDocument } from './document.ts';
+import { issueText, MAX_SNAPSHOT_BYTES, readSnapshotDocument, type SnapshotDocument } from './document.ts';
 import { readEvidence, requireThreshold } from './evidence.ts';
 import { compareVersions, type Floor } from './floor.ts';
 import type { JudgeOptions } from './model-rules.ts';
@@ -142,19 +142,19 @@ export const checkSize = (snapshot: SnapshotStruct): void => {
  * @throws CodedError<Refusal> `too_large`, `digest_mismatch`, `bad_json`, `not_canonical`, `bad_schema`,
  *   `document_mismatch`, `wrong_environment`
  */
-export const checkDocument = (
+export const checkDocument = async (
   bytes: Uint8Array,
   snapshot: SnapshotStruct,
   root: TrustedRoot,
   options: JudgeOptions = {},
-): SnapshotDocument => {
+): Promise<SnapshotDocument> => {
   if (bytes.length > MAX_SNAPSHOT_BYTES) refuse('too_large', `the snapshot has more than ${MAX_SNAPSHOT_BYTES} bytes`);
   if (bytes.length !== snapshot.size)
     refuse('digest_mismatch', `the snapshot has ${bytes.length} bytes, ${snapshot.size} were signed`);
   const digest = sha256Hex(bytes);
   if (digest !== snapshot.digest)
     refuse('digest_mismatch', `the snapshot's bytes are ${digest}, not ${snapshot.digest}`);
-  const document = parseSnapshotDocument(bytes, options);
+  const document = await readSnapshotDocument(bytes, options);
   for (const field of ['network', 'epoch', 'version'] as const)
     if (document[field] !== snapshot[field])
       refuse('document_mismatch', `the document names another ${field} than its signatures`);

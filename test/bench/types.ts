@@ -8,3 +8,9 @@ export interface Bench {
   /** Name of the bench that this one is the yardstick of: the report gives the ratio. */
   readonly baselineOf?: string;
 }
+
+/** What is no rate: latencies, memory, start. The report prints the lines as they are. */
+export interface Figures {
+  readonly name: string;
+  figures(): Promise<readonly string[]>;
+}
