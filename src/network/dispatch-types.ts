@@ -41,7 +41,7 @@ export type DispatchAction =
   | { readonly do: 'fail'; readonly jobId: string; readonly failure: JobFailure };
 
 export type JobPhase =
-  | { readonly kind: 'queued'; readonly since: number; readonly notBefore: number }
+  | { readonly kind: 'queued'; readonly since: number }
   | { readonly kind: 'offered'; readonly node: Address; readonly until: number }
   | { readonly kind: 'running'; readonly node: Address; readonly lease: number };
 

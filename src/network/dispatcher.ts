@@ -52,7 +52,7 @@ export class Dispatcher {
     const tracked: TrackedJob = {
       job,
       arrived: now,
-      phase: { kind: 'queued', since: now, notBefore: now },
+      phase: { kind: 'queued', since: now },
       attempt: 0,
       offeredAt: now,
       losses: 0,
@@ -210,28 +210,19 @@ export class Dispatcher {
 
   #place(now: number): DispatchAction[] {
     const actions: DispatchAction[] = [];
-    // one look per kind of job: when nobody has room for the first, nobody has for the next alike
-    const full = new Set<string>();
-    for (const t of this.#queue.inOrder()) {
-      if (this.#closing) {
+    if (this.#closing)
+      for (const t of this.#queue.clear())
         actions.push(...this.#fail(t, unavailable('the service restarts', RESTART_MS)));
-        continue;
-      }
-      if (t.phase.kind !== 'queued' || t.phase.notBefore > now) continue;
-      const alike = `${t.job.model} ${t.job.modelDigest} ${t.job.subcloud ?? ''}`;
-      if (full.has(alike)) continue;
+    this.#queue.serve((t) => {
       const node = this.#pool.pick(t.job, t.avoid, now);
-      if (!node) {
-        if (t.avoid.size === 0) full.add(alike);
-        continue;
-      }
-      this.#queue.remove(t);
+      if (!node) return t.avoid.size === 0 ? 'full' : 'passed';
       t.attempt++;
       t.offeredAt = now;
       t.phase = { kind: 'offered', node, until: now + this.#limits.offerMs };
       this.#pool.open(node, t.job.jobId);
       actions.push({ do: 'offer', node, jobId: t.job.jobId, attempt: t.attempt });
-    }
+      return 'placed';
+    });
     return actions;
   }
 
@@ -255,7 +246,7 @@ export class Dispatcher {
   #requeue(t: TrackedJob, now: number): void {
     if (t.phase.kind === 'queued') return;
     this.#pool.close(t.phase.node, t.job.jobId);
-    t.phase = { kind: 'queued', since: now, notBefore: now };
+    t.phase = { kind: 'queued', since: now };
     this.#queue.add(t);
   }
 

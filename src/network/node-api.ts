@@ -82,7 +82,7 @@ export const nodeApi = (app: FastifyInstance, ports: NodeApiPorts): void => {
     const { bind } = decided;
     // a nonce that was used before proves nothing, but does not turn the node away
     const row = bind && !store.useBind(bind.owner, bind.nonce) ? { ...decided.row, proved: false } : decided.row;
-    if (JSON.stringify(row) !== JSON.stringify(existing)) registry.save(row);
+    if (JSON.stringify(row) !== JSON.stringify(existing)) await registry.register(row);
     return {
       state: registry.state(node),
       ownerProved: row.proved,

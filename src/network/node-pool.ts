@@ -1,6 +1,7 @@
 import type { Address } from '../protocol/index.ts';
 import type { DispatchJob, DispatchNode } from './dispatch-types.ts';
 import { Pace } from './pace.ts';
+import { Roster } from './roster.ts';
 
 interface Member {
   view: DispatchNode;
@@ -10,8 +11,8 @@ interface Member {
   penalty: { until: number; strikes: number };
 }
 
-/** Random picks before the whole list is searched: enough to find two free nodes when most are. */
-const PICKS = 8;
+/** Random draws before all nodes with room are looked at: enough to find two that may serve when most may. */
+const DRAWS = 8;
 const PENALTY_MS = 30_000;
 
 /**
@@ -21,7 +22,9 @@ const PENALTY_MS = 30_000;
 export class NodePool {
   readonly #random: () => number;
   readonly #members = new Map<Address, Member>();
-  readonly #byModel = new Map<string, Address[]>();
+  /** By model: who takes offers of it, and who of them has room now. */
+  readonly #takers = new Map<string, Roster<Member>>();
+  readonly #roomy = new Map<string, Roster<Member>>();
   readonly #pace = new Pace();
 
   constructor(random: () => number) {
@@ -30,22 +33,30 @@ export class NodePool {
 
   set(view: DispatchNode): void {
     const member = this.#members.get(view.node);
-    if (member) {
-      const before = member.view;
-      member.view = view;
-      for (const model of before.models.keys()) if (!view.models.has(model)) this.#unlist(model, view.node);
-      for (const model of view.models.keys()) if (!before.models.has(model)) this.#list(model, view.node);
-    } else {
-      this.#members.set(view.node, { view, open: new Set(), penalty: { until: 0, strikes: 0 } });
-      for (const model of view.models.keys()) this.#list(model, view.node);
+    if (!member) {
+      const made = { view, open: new Set<string>(), penalty: { until: 0, strikes: 0 } };
+      this.#members.set(view.node, made);
+      this.#list(made);
+      return;
     }
+    for (const model of member.view.models.keys())
+      if (!view.models.has(model)) {
+        this.#takers.get(model)?.remove(member);
+        this.#roomy.get(model)?.remove(member);
+      }
+    member.view = view;
+    this.#list(member);
   }
 
   open(node: Address, jobId: string): void {
-    this.#members.get(node)?.open.add(jobId);
+    const member = this.#members.get(node);
+    member?.open.add(jobId);
+    if (member) this.#list(member);
   }
   close(node: Address, jobId: string): void {
-    this.#members.get(node)?.open.delete(jobId);
+    const member = this.#members.get(node);
+    member?.open.delete(jobId);
+    if (member) this.#list(member);
   }
   openOn(node: Address): readonly string[] {
     return [...(this.#members.get(node)?.open ?? [])];
@@ -66,36 +77,24 @@ export class NodePool {
 
   /** True when some node could serve this job now or once it is less busy. */
   canServe(job: DispatchJob): boolean {
-    return (this.#byModel.get(job.model) ?? []).some((id) => {
-      const member = this.#members.get(id);
-      return member !== undefined && serves(member.view, job);
-    });
+    return this.#takers.get(job.model)?.all.some(({ view }) => serves(view, job)) ?? false;
   }
 
   /** The node to offer to, or undefined when none has room. */
   pick(job: DispatchJob, avoid: ReadonlyMap<Address, number>, now: number): Address | undefined {
-    const list = this.#byModel.get(job.model);
-    if (!list || list.length === 0) return undefined;
-    const free = (id: Address, penalised: boolean): Member | undefined => {
-      const m = this.#members.get(id);
-      return m &&
-        serves(m.view, job) &&
-        m.open.size < m.view.capacity &&
-        (avoid.get(id) ?? 0) <= now &&
-        (penalised || m.penalty.until <= now)
-        ? m
-        : undefined;
-    };
+    const roomy = this.#roomy.get(job.model);
+    if (!roomy || roomy.size === 0) return undefined;
+    const may = (m: Member): boolean => serves(m.view, job) && (avoid.get(m.view.node) ?? 0) <= now;
+    const inFavour = (m: Member): boolean => m.penalty.until <= now;
     const found: Member[] = [];
-    const at = (): Address => list[Math.min(list.length - 1, Math.floor(this.#random() * list.length))] as Address;
-    for (let i = 0; i < PICKS && found.length < 2 && list.length > PICKS; i++) {
-      const member = free(at(), false);
-      if (member && !found.includes(member)) found.push(member);
+    for (let i = 0; i < DRAWS && found.length < 2 && roomy.size > DRAWS; i++) {
+      const member = roomy.draw(this.#random());
+      if (member && may(member) && inFavour(member) && !found.includes(member)) found.push(member);
     }
-    if (found.length < 2) {
-      const all = list.map((id) => free(id, false)).filter((m) => m !== undefined);
-      const pool = all.length > 0 ? all : list.map((id) => free(id, true)).filter((m) => m !== undefined);
-      found.length = 0;
+    if (found.length === 0) {
+      const all = roomy.all.filter(may);
+      const favoured = all.filter(inFavour);
+      const pool = favoured.length > 0 ? favoured : all;
       for (let i = 0; i < 2 && pool.length > 0; i++)
         found.push(...pool.splice(Math.min(pool.length - 1, Math.floor(this.#random() * pool.length)), 1));
     }
@@ -107,18 +106,25 @@ export class NodePool {
     return (b && wait(b) < wait(a) ? b : a).view.node;
   }
 
-  #list(model: string, node: Address): void {
-    const list = this.#byModel.get(model);
-    if (list) list.push(node);
-    else this.#byModel.set(model, [node]);
-  }
-  #unlist(model: string, node: Address): void {
-    const list = this.#byModel.get(model) ?? [];
-    const at = list.indexOf(node);
-    if (at >= 0) list.splice(at, 1);
-    if (list.length === 0) this.#byModel.delete(model);
+  #list(member: Member): void {
+    const { view, open } = member;
+    for (const model of view.models.keys()) {
+      listed(this.#takers, model, member, view.offers);
+      listed(this.#roomy, model, member, view.offers && open.size < view.capacity);
+    }
   }
 }
+
+const listed = (rosters: Map<string, Roster<Member>>, model: string, member: Member, belongs: boolean): void => {
+  const roster = rosters.get(model);
+  if (!belongs) roster?.remove(member);
+  else if (roster) roster.add(member);
+  else {
+    const made = new Roster<Member>();
+    made.add(member);
+    rosters.set(model, made);
+  }
+};
 
 const serves = (view: DispatchNode, job: DispatchJob): boolean =>
   view.offers &&

@@ -27,6 +27,10 @@ interface Live {
   supersedes: number[];
   duplicateUntil: number;
   readonly memberships: Memberships;
+  /** What stood against the heartbeat under the configuration, judged once for both: every sweep asks. */
+  judged:
+    | { readonly heartbeat: Heartbeat; readonly config: CurrentConfig; readonly reasons: readonly string[] }
+    | undefined;
 }
 
 const DUPLICATE_MS = 300_000;
@@ -64,9 +68,18 @@ export class Registry {
   isConnected(node: Address): boolean {
     return this.#nodes.get(node)?.connected === true;
   }
+  /** Durable when it resolves; known at once. Many registrations share an fsync. */
+  register(row: NodeRow): Promise<void> {
+    this.#store.saveNodeSoon(row);
+    this.#keep(row);
+    return this.#store.durable();
+  }
   /** Durable when it returns. */
   save(row: NodeRow): void {
     this.#store.saveNode(row);
+    this.#keep(row);
+  }
+  #keep(row: NodeRow): void {
     const live = this.#nodes.get(row.node);
     if (live) live.row = row;
     else this.#nodes.set(row.node, fresh(row));
@@ -146,7 +159,7 @@ export class Registry {
     const live = this.#nodes.get(node);
     if (!live) return undefined;
     const now = this.#clock.monotonic();
-    const reasons = this.#reasons(live);
+    const reasons = [...this.#reasons(live)];
     if (!live.connected) reasons.push('NotConnected');
     else if (!this.#rotates(live)) reasons.push('HeartbeatStale');
     if (now < live.duplicateUntil) reasons.push('DuplicateIdentity');
@@ -183,8 +196,13 @@ export class Registry {
     const age = live.heartbeatAt === undefined ? undefined : this.#clock.monotonic() - live.heartbeatAt;
     return inRotation({ connected: live.connected, heartbeatAgeMs: age }, this.rule);
   }
-  #reasons(live: Live): string[] {
-    return live.heartbeat && this.#config ? shortcomings(live.heartbeat, this.#config.document) : [];
+  #reasons(live: Live): readonly string[] {
+    const { heartbeat } = live;
+    const config = this.#config;
+    if (!heartbeat || !config) return [];
+    if (live.judged?.heartbeat !== heartbeat || live.judged.config !== config)
+      live.judged = { heartbeat, config, reasons: shortcomings(heartbeat, config.document) };
+    return live.judged.reasons;
   }
   #upToDate(live: Live): boolean {
     const config = this.#config;
@@ -216,4 +234,5 @@ const fresh = (row: NodeRow): Live => ({
   supersedes: [],
   duplicateUntil: 0,
   memberships: new Memberships(),
+  judged: undefined,
 });

@@ -1,5 +1,6 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Address, JobReceiptMessage, ReceiptPair } from '../protocol/index.ts';
+import { LogSync, logFile, type Waiter } from './log-sync.ts';
 import type { AttemptRow, LedgerEntry, NodeRow, Store } from './store.ts';
 
 const SCHEMA = `
@@ -14,21 +15,26 @@ create table if not exists log_ends (node text primary key, n integer not null, 
 create table if not exists logs (node text not null, n integer not null, line text not null, primary key (node, n)) strict;
 `;
 
+/** 16 MiB of log before it is written into the file proper, which takes two fsyncs of the event loop's time. */
+const CHECKPOINT_PAGES = 4_096;
+
 /** Writes of one turn of the event loop that wait for their common commit. */
 interface Group {
-  readonly waiting: { readonly done: () => void; readonly failed: (error: unknown) => void }[];
+  readonly waiting: Waiter[];
 }
 
 /**
- * The store in one SQLite file; `:memory:` for tests. WAL with synchronous=FULL: a commit returns after its fsync. An fsync
- * costs more than all else that is done for a job, so receipts of one turn of the event loop share one: while it runs,
- * further results arrive and are the next group.
+ * The store in one SQLite file; `:memory:` for tests. An fsync costs more than all else that is done for a job, and would
+ * stop the event loop for as long as the disk takes. So what is written in one turn is one commit, which goes to the log
+ * without an fsync (WAL, synchronous=NORMAL: after a power cut a whole commit is there or it is not), and the log is synced
+ * by a thread: while one fsync runs, further commits gather for the next. `durable` waits for that fsync.
  */
 export class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Offers not yet written, by job. */
   readonly #noted = new Map<string, AttemptRow[]>();
+  readonly #log: LogSync;
   #group: Group | undefined;
   #turn: NodeJS.Immediate | undefined;
 
@@ -36,6 +42,8 @@ export class SqliteStore implements Store {
     this.#db = new DatabaseSync(path);
     this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000;');
     this.#db.exec(SCHEMA);
+    this.#db.exec(`pragma synchronous = normal; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES};`);
+    this.#log = new LogSync(path === ':memory:' ? undefined : logFile(`${path}-wal`));
   }
 
   nodes(): NodeRow[] {
@@ -43,14 +51,14 @@ export class SqliteStore implements Store {
   }
   saveNode(row: NodeRow): void {
     this.saveNodeSoon(row);
-    this.#commit();
+    this.#commitNow();
   }
   saveNodeSoon(row: NodeRow): void {
     this.#write(() => this.#run('insert or replace into nodes values (?, ?)', row.node, JSON.stringify(row)));
   }
   useBind(owner: string, nonce: string): boolean {
     const isNew = this.#write(() => this.#run('insert or ignore into binds values (?, ?)', owner, nonce) === 1);
-    this.#commit();
+    this.#commitNow();
     return isNew;
   }
 
@@ -96,11 +104,14 @@ export class SqliteStore implements Store {
   }
   durable(): Promise<void> {
     const group = this.#group;
-    return group ? new Promise((done, failed) => group.waiting.push({ done, failed })) : Promise.resolve();
+    return new Promise((done, failed) => {
+      if (group) group.waiting.push({ done, failed });
+      else this.#log.wait([{ done, failed }]);
+    });
   }
   receipts(jobId: string, keyId: string): readonly ReceiptPair[] | undefined {
     // nobody is shown what is not durable
-    this.#commit();
+    this.#commitNow();
     const rows = this.#all('select row from receipts where job = ? order by received_at', jobId).map(
       readRow<LedgerEntry>,
     );
@@ -127,17 +138,19 @@ export class SqliteStore implements Store {
       });
       this.#run('insert or replace into log_ends values (?, ?, ?)', node, from + lines.length - 1, hash);
     });
-    this.#commit();
+    this.#commitNow();
   }
 
   close(): void {
     this.#settle();
     if (this.#turn) clearImmediate(this.#turn);
+    this.#log.close();
     this.#db.close();
   }
 
   /** Runs `work` in the group of this turn. What a failing statement did is undone, the rest of the group stands. */
   #write<T>(work: () => T): T {
+    this.#log.check();
     if (!this.#group) {
       this.#db.exec('begin immediate');
       this.#group = { waiting: [] };
@@ -145,22 +158,31 @@ export class SqliteStore implements Store {
     }
     return work();
   }
-  /** Makes the open group durable, with the offers noted before it. @throws when nothing of it was kept */
+  /** Writes the open group to the log, with the offers noted before it. @throws when nothing of it was kept */
   #commit(): void {
-    const group = this.#group;
-    if (!group) return;
-    this.#group = undefined;
+    const hadGroup = this.#group !== undefined;
+    const waiting = this.#group?.waiting ?? [];
+    if (!this.#group && this.#noted.size === 0) return;
     try {
+      if (!this.#group) this.#db.exec('begin immediate');
+      this.#group = undefined;
       this.#writeNoted();
       this.#db.exec('commit');
       this.#noted.clear();
     } catch (error) {
       // a full disk may have rolled back by itself
       if (this.#db.isTransaction) this.#db.exec('rollback');
-      for (const w of group.waiting) w.failed(error);
+      for (const w of waiting) w.failed(error);
       throw error;
     }
-    for (const w of group.waiting) w.done();
+    this.#log.committed();
+    // what was more than offers is synced soon, also when nobody waits for it
+    if (hadGroup) this.#log.wait(waiting);
+  }
+  /** The same, and durable when it returns. */
+  #commitNow(): void {
+    this.#commit();
+    this.#log.syncNow();
   }
   #schedule(): void {
     this.#turn ??= setImmediate(() => {
@@ -168,21 +190,12 @@ export class SqliteStore implements Store {
       this.#settle();
     });
   }
-  /** The end of a turn. Offers alone are written without an fsync: they outlive the process, and are no promise. */
+  /** The end of a turn. */
   #settle(): void {
     try {
-      if (this.#group) this.#commit();
-      else if (this.#noted.size > 0) {
-        this.#db.exec('pragma synchronous = normal; begin immediate');
-        this.#writeNoted();
-        this.#db.exec('commit');
-        this.#noted.clear();
-      }
+      this.#commit();
     } catch {
       // who waits was told; offers are kept for the next write
-    } finally {
-      if (this.#db.isTransaction) this.#db.exec('rollback');
-      this.#db.exec('pragma synchronous = full');
     }
   }
   #writeNoted(): void {

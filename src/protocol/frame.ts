@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { CodedError } from '../lib/errors.ts';
 import { CLOSE, type CloseCode } from './codes.ts';
@@ -40,11 +40,9 @@ export const BEFORE_HELLO: SessionKeys = { sid: ZERO_32, node: ZERO_ADDRESS };
 
 /** sid = sha256(serverNonce ‖ clientNonce ‖ node), §3. */
 export const sessionId = (serverNonce: Hex32, clientNonce: Hex32, node: Address): Hex32 =>
-  `0x${createHash('sha256')
-    .update(Buffer.from(serverNonce.slice(2) + clientNonce.slice(2) + node.slice(2), 'hex'))
-    .digest('hex')}`;
+  `0x${hash('sha256', Buffer.from(serverNonce.slice(2) + clientNonce.slice(2) + node.slice(2), 'hex'), 'hex')}`;
 
-const bodyHash = (payload: string | Uint8Array): Hex32 => `0x${createHash('sha256').update(payload).digest('hex')}`;
+const bodyHash = (payload: string | Uint8Array): Hex32 => `0x${hash('sha256', payload, 'hex')}`;
 
 /**
  * One direction's sending end: numbers and signs each frame. `payload` is the exact text that is hashed and sent.

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { getAddress } from 'ethers/address';
 import { z } from 'zod';
 import { CodedError } from '../lib/errors.ts';
@@ -29,8 +29,7 @@ export const ZERO_ADDRESS: Address = `0x${'0'.repeat(40)}`;
 export const ZERO_32: Hex32 = `0x${'0'.repeat(64)}`;
 
 /** sha256 of bytes, or of the UTF-8 of a text, in the form that JSON carries. */
-export const sha256Hex = (data: string | Uint8Array): Sha256 =>
-  `sha256:${createHash('sha256').update(data).digest('hex')}`;
+export const sha256Hex = (data: string | Uint8Array): Sha256 => `sha256:${hash('sha256', data, 'hex')}`;
 
 /** EIP-55 form, for people. */
 export const checksumAddress = (address: Address): string => getAddress(address);
