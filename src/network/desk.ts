@@ -179,7 +179,12 @@ export class JobDesk {
   #settled(node: Address, message: JobResultMessage, job: Job | undefined, settled: Settled): void {
     const { jobId, attempt } = message.result;
     const { verdict, isNew } = settled;
-    if (isNew) this.#ports.log.info({ node, job: jobId, attempt, verdict }, 'result receipted');
+    // the ledger has them all: what went well is no news
+    if (isNew)
+      this.#ports.log[verdict === 'accepted' ? 'debug' : 'info'](
+        { node, job: jobId, attempt, verdict },
+        'result receipted',
+      );
     if (job && !job.ending) {
       if (verdict === 'accepted' && isNew) {
         this.#end(job, { kind: 'ended' }, 'completed');
