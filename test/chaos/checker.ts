@@ -1,4 +1,5 @@
-import type { ClientRecord, History, JournalRow, LedgerRecord } from './records.ts';
+import { assertNever } from '../../src/lib/errors.ts';
+import type { ClientRecord, FaultRecord, History, JournalRow, LedgerRecord } from './records.ts';
 
 export interface Violation {
   readonly invariant: 'I1' | 'I2' | 'I3' | 'lost';
@@ -12,12 +13,14 @@ export interface Verdict {
   readonly clients: Readonly<Record<ClientRecord['outcome'], number>>;
   /** Errors after a part of the answer had come. */
   readonly midStream: number;
+  /** Broken by a SIGKILL of the service, with an error that the caller's client raised. */
+  readonly cutWithNetwork: number;
   readonly lost: number;
   readonly acceptedTwice: number;
 }
 
-/** A broken connection is the kill's own doing while the service is down, and this long around it. */
-const KILL_SLACK_MS = 1_000;
+/** A service that is killed takes its callers' connections with it at that moment; seen by two observers, this far apart at most. */
+export const WITH_NETWORK_MS = 1_000;
 
 const keyOf = (r: { readonly jobId: string; readonly attempt: number }): string => `${r.jobId}.${r.attempt}`;
 
@@ -38,7 +41,8 @@ export const check = (history: History): Verdict => {
   return {
     violations,
     clients,
-    midStream: history.clients.filter((c) => c.outcome === 'error' && c.lines > 0).length,
+    midStream: history.clients.filter(isMidStream).length,
+    cutWithNetwork: history.clients.filter((c) => isCutWithNetwork(c, history.faults)).length,
     lost: violations.filter((v) => v.invariant === 'I1' || v.invariant === 'lost').length,
     acceptedTwice: [...grouped(accepted(history.ledger), (e) => e.result.jobId).values()].filter((g) => g.length > 1)
       .length,
@@ -124,18 +128,44 @@ const twice = ({ ledger, calls, journal }: History): Violation[] => {
   return found;
 };
 
-/** Lost: a request that ended with neither a complete answer nor an explicit error. */
+/** An error that was told after a part of the answer had come. */
+export const isMidStream = (c: ClientRecord): boolean => c.outcome === 'error' && c.lines > 0;
+
+/**
+ * A connection that broke while the very process that held it was killed: nobody was left to say more, and the client
+ * raised an error, so that no caller can take what came for an answer.
+ */
+const isCutWithNetwork = (c: ClientRecord, faults: readonly FaultRecord[]): boolean =>
+  c.outcome === 'cut' &&
+  c.raised !== undefined &&
+  faults.some((f) => f.diedAt !== undefined && Math.abs(c.endedAt - f.diedAt) <= WITH_NETWORK_MS);
+
+/**
+ * Lost: a request that ended with neither a complete answer nor an explicit error. A stream that ends cleanly without
+ * [DONE], or a body that is not whole, is lost whatever was done to the service.
+ */
 const lostCallers = ({ clients, faults }: History): Violation[] => {
-  const kills = faults.filter((f) => f.kind === 'kill-network');
-  const byKill = (at: number): boolean =>
-    kills.some((f) => at >= f.at - KILL_SLACK_MS && at <= f.healedAt + KILL_SLACK_MS);
   const found: Violation[] = [];
   for (const c of clients) {
     const lost = (message: string): void => void found.push({ invariant: 'lost', key: `client ${c.id}`, message });
-    if (c.outcome === 'hung') lost(`no end after ${c.endedAt - c.at} ms (job ${c.jobId ?? 'unknown'})`);
-    if (c.outcome === 'truncated') lost(`ended after ${c.lines} lines without [DONE] or error (job ${c.jobId})`);
-    // whoever kills the service breaks its callers' connections; anybody else must not
-    if (c.outcome === 'cut' && !byKill(c.endedAt)) lost(`the connection broke (${c.code}) while the service was up`);
+    switch (c.outcome) {
+      case 'complete':
+      case 'error':
+      case 'left':
+        break;
+      case 'hung':
+        lost(`no end after ${c.endedAt - c.at} ms (job ${c.jobId ?? 'unknown'})`);
+        break;
+      case 'truncated':
+        lost(`ended cleanly after ${c.lines} lines without [DONE] or error (job ${c.jobId})`);
+        break;
+      case 'cut':
+        if (c.raised === undefined) lost('the connection broke, and the client raised no error');
+        else if (!isCutWithNetwork(c, faults)) lost(`the connection broke (${c.raised}) while the service was up`);
+        break;
+      default:
+        assertNever(c.outcome);
+    }
   }
   return found;
 };

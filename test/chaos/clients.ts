@@ -15,22 +15,25 @@ export interface LoadOptions {
   /** How long a caller waits for an end before it counts as hung. */
   readonly patienceMs: number;
   readonly random: Random;
+  /** Takes what a caller saw, once it is over. */
+  readonly keep: (record: ClientRecord) => void;
 }
 
-type End = Pick<ClientRecord, 'outcome'> & Partial<Pick<ClientRecord, 'code' | 'outputHash'>>;
+type End = Pick<ClientRecord, 'outcome'> & Partial<Pick<ClientRecord, 'code' | 'raised' | 'outputHash'>>;
 
 const DEADLINE_MS = 60_000;
 const sha256 = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 
-/** Callers who ask one question after another, every second one with a stream; keeps what each of them saw. */
+/** Callers who ask one question after another, more than half of them with a stream. */
 export class Load {
-  readonly records: ClientRecord[] = [];
   readonly #o: LoadOptions;
   readonly #agent = new Agent({ keepAlive: false });
   readonly #loops: Promise<void>[] = [];
   #stopped = false;
   #ids = 0;
-  #streaming = 0;
+  #ended = 0;
+  /** Streams under way; once the answer began, by node. */
+  readonly #streams = new Map<number, string>();
 
   constructor(options: LoadOptions) {
     this.#o = options;
@@ -38,11 +41,20 @@ export class Load {
 
   /** Requests under way that asked for a stream. */
   get streaming(): number {
-    return this.#streaming;
+    return this.#streams.size;
+  }
+  /** Streams that a node has begun to answer and not ended. */
+  streamingOf(node: string): number {
+    return [...this.#streams.values()].filter((of) => of === node).length;
+  }
+  /** Requests that have had their end. */
+  get ended(): number {
+    return this.#ended;
   }
 
   start(): void {
-    for (let i = 0; i < this.#o.clients; i++) this.#loops.push(this.#caller(i % 2 === 0));
+    // nine of sixteen: so that half of what is open at a node streams, chance allowing
+    for (let i = 0; i < this.#o.clients; i++) this.#loops.push(this.#caller(i % 16 < 9));
   }
   /** Asks nothing new; resolves when every caller has had its end. */
   async stop(): Promise<void> {
@@ -57,11 +69,11 @@ export class Load {
       const maxTokens = random.between(...tokens);
       // one caller in twenty does not stay for the end
       const leaveAfter = stream && random.chance(0.05) ? random.between(1, 4) : Number.POSITIVE_INFINITY;
-      if (stream) this.#streaming++;
       const record = await this.#ask(stream, maxTokens, leaveAfter);
-      if (stream) this.#streaming--;
-      this.records.push(record);
-      if (record.outcome !== 'complete') await sleep(300);
+      this.#ended++;
+      this.#o.keep(record);
+      // as a client would: a service that is down is asked again later
+      if (record.outcome !== 'complete') await sleep(record.raised === undefined ? 300 : random.between(500, 1_000));
     }
   }
 
@@ -70,6 +82,7 @@ export class Load {
     const at = Date.now();
     const { port, apiKey, model, patienceMs } = this.#o;
     return new Promise((resolve) => {
+      if (stream) this.#streams.set(id, '');
       let response: IncomingMessage | undefined;
       let ended = false;
       const lines: string[] = [];
@@ -77,14 +90,14 @@ export class Load {
         if (ended) return;
         ended = true;
         clearTimeout(timer);
-        const jobId = response?.headers['resultity-job'];
-        const job = typeof jobId === 'string' ? { jobId } : {};
-        resolve({ id, stream, at, endedAt: Date.now(), lines: lines.length, ...job, ...how });
+        this.#streams.delete(id);
+        const named = { jobId: headerOf(response, 'resultity-job'), node: headerOf(response, 'resultity-node') };
+        resolve({ id, stream, at, endedAt: Date.now(), lines: lines.length, ...named, ...how });
         call.destroy();
       };
       const timer = setTimeout(() => end({ outcome: 'hung' }), patienceMs);
       const broke = (error: NodeJS.ErrnoException): void =>
-        end({ outcome: error.code === 'ECONNREFUSED' ? 'error' : 'cut', code: error.code ?? error.message });
+        end({ outcome: error.code === 'ECONNREFUSED' ? 'error' : 'cut', raised: error.code ?? error.message });
       const call = request({
         host: '127.0.0.1',
         port,
@@ -101,6 +114,7 @@ export class Load {
       call.on('response', (answer) => {
         response = answer;
         answer.on('error', broke);
+        if (stream && answer.statusCode === 200) this.#streams.set(id, headerOf(answer, 'resultity-node') ?? '');
         if (stream && answer.statusCode === 200) readStream(answer, lines, leaveAfter, end);
         else readBody(answer, end);
       });
@@ -116,12 +130,17 @@ export class Load {
   }
 }
 
+const headerOf = (answer: IncomingMessage | undefined, name: string): string | undefined => {
+  const value = answer?.headers[name];
+  return typeof value === 'string' ? value : undefined;
+};
+
 const readBody = (answer: IncomingMessage, end: (how: End) => void): void => {
   const parts: Buffer[] = [];
   answer.on('data', (part: Buffer) => parts.push(part));
   answer.on('end', () => {
     const text = Buffer.concat(parts).toString('utf8');
-    if (!answer.complete) return end({ outcome: 'cut', code: 'incomplete' });
+    if (!answer.complete) return end({ outcome: 'truncated' });
     if (answer.statusCode === 200) return end({ outcome: 'complete', outputHash: sha256(text) });
     end({ outcome: 'error', code: codeOf(text) ?? String(answer.statusCode) });
   });
@@ -142,7 +161,7 @@ const readStream = (answer: IncomingMessage, lines: string[], leaveAfter: number
       if (lines.length >= leaveAfter) return end({ outcome: 'left' });
     }
   });
-  answer.on('end', () => end({ outcome: answer.complete ? 'truncated' : 'cut', code: 'incomplete' }));
+  answer.on('end', () => end({ outcome: 'truncated' }));
 };
 
 /** The code of an error in OpenAI's shape, or undefined when the text is no error. */

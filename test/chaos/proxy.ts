@@ -29,6 +29,16 @@ interface Link extends Ends {
   readonly lanes: readonly Lane[];
 }
 
+/** A cut of which one end knows nothing. */
+export interface HalfOpen {
+  /** When every WebSocket end that was left has closed by itself (or by `end`): ms since the cut, monotonic. */
+  readonly gaveUp: Promise<number>;
+  /** Ends the silence: RST to the ends that were left. */
+  end(): void;
+}
+
+const isWebSocket = (link: Link): boolean => link.lanes.some((lane) => lane.carriesFrames);
+
 /**
  * A TCP proxy on loopback that breaks what passes, as it is told. Toxics hold for present and coming connections until
  * they are replaced; resets and half-open cuts hit the present ones.
@@ -71,12 +81,16 @@ export class FaultProxy {
     for (const link of [...this.#links]) this.#drop(link);
   }
 
-  /**
-   * Cuts one end of every connection by RST and leaves the other open and silent.
-   * @returns ends the silence: RST to the ends that were left
-   */
-  halfOpen(cut: Side): () => void {
+  /** The WebSocket connections that are open now. */
+  get sockets(): ReadonlySet<object> {
+    return new Set([...this.#links].filter(isWebSocket));
+  }
+
+  /** Cuts one end of every connection by RST and leaves the other open and silent. */
+  halfOpen(cut: Side): HalfOpen {
+    const cutAt = performance.now();
     const left: Socket[] = [];
+    const waiting: Promise<unknown>[] = [];
     for (const link of [...this.#links]) {
       this.#links.delete(link);
       for (const lane of link.lanes) lane.mute();
@@ -84,9 +98,15 @@ export class FaultProxy {
       cutOff(link[cut]);
       other.resume();
       left.push(other);
+      if (isWebSocket(link)) waiting.push(new Promise((resolve) => other.once('close', resolve)));
+      // an end that gives up closes its half first
+      other.once('end', () => other.destroy());
     }
-    return () => {
-      for (const socket of left) cutOff(socket);
+    return {
+      gaveUp: Promise.all(waiting).then(() => performance.now() - cutAt),
+      end: () => {
+        for (const socket of left) cutOff(socket);
+      },
     };
   }
 
@@ -150,6 +170,11 @@ class Lane {
     this.#pump(from).catch(() => {});
   }
 
+  /** True once an upgrade to WebSocket passed. */
+  get carriesFrames(): boolean {
+    return this.#frames === true;
+  }
+
   /** Passes nothing any more. */
   mute(): void {
     this.#stop.abort();
@@ -160,6 +185,7 @@ class Lane {
     let ended = false;
     let wake = (): void => {};
     from.on('data', (chunk: Buffer) => {
+      if (this.#stop.signal.aborted) return;
       queue.push({ bytes: chunk, at: performance.now() });
       if (queue.length > 256) from.pause();
       wake();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -36,24 +36,43 @@ const zClient = z.object({
     'complete', // the whole body, or a stream up to [DONE]
     'error', // an HTTP error, an error event in the stream, or a connection that was refused
     'left', // the caller went away by itself
-    'cut', // the connection broke: the caller knows that it has no answer, nobody told why
-    'truncated', // an end that looks right and is not: no [DONE] and no error
+    'cut', // the connection broke under an unfinished answer: the HTTP client raised an error, nobody told why
+    'truncated', // an end that looks right and is not: no [DONE], no whole body, no error
     'hung', // no end within the caller's patience
   ]),
+  /** Of an error that the service told. */
   code: z.string().optional(),
+  /** Of an error that the caller's own HTTP client raised. */
+  raised: z.string().optional(),
   /** Lines of a stream that had come. */
   lines: z.number(),
   jobId: z.string().optional(),
+  /** The node that the answer came from, as the service says. */
+  node: z.string().optional(),
   outputHash: z.string().optional(),
 });
-/** One forced disconnect. */
+/** One forced disconnect. Times are the driver's wall clock; durations are monotonic. */
 const zFault = z.object({
   n: z.number(),
   kind: z.string(),
+  /** The node that was struck; every one, where the service was. */
+  node: z.string(),
   at: z.number(),
   healedAt: z.number(),
+  /** Kills of the service: when its process was gone. */
+  diedAt: z.number().optional(),
+  /** The write at which a program killed itself. */
+  point: z.string().optional(),
+  /** Half-open with one end left to its own liveness: which, and how long it took; null when it did not in 45 s. */
+  silent: z.enum(['node', 'service']).optional(),
+  gaveUpMs: z.number().nullable().optional(),
+  /** From the healing until node (or all nodes) and service had a session and offered work again; null: not in the run. */
+  recoveredMs: z.number().nullable(),
+  /** Jobs at the engines, and callers with a stream, when it struck: of the whole site, and of the node that was struck. */
   open: z.number(),
   streaming: z.number(),
+  atNode: z.object({ open: z.number(), streaming: z.number() }),
+  /** Jobs in the journals that were looked at when it struck. */
   phases: z.object({ accepted: z.number(), result: z.number() }),
 });
 
@@ -91,8 +110,9 @@ export const readHistory = (dir: string): History => {
   };
 };
 
-export const writeRecords = (dir: string, name: keyof typeof FILES, records: readonly object[]): void =>
-  writeFileSync(join(dir, `${name}.ndjson`), records.map((r) => `${JSON.stringify(r)}\n`).join(''));
+/** Adds lines to a file of records, so that a run which ends at any moment leaves what it saw. */
+export const addRecords = (dir: string, name: keyof typeof FILES, records: readonly object[]): void =>
+  appendFileSync(join(dir, `${name}.ndjson`), records.map((r) => `${JSON.stringify(r)}\n`).join(''));
 
 /**
  * The agent's journal, read from a copy of its files: the agent holds them with an exclusive lock, and must not write

@@ -1,53 +1,68 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { check, type Verdict } from './checker.ts';
 import { Load } from './clients.ts';
+import type { NodeSite } from './node-site.ts';
+import { until } from './processes.ts';
 import { seeded } from './random.ts';
-import { type FaultRecord, type JournalRow, readHistory, readJournal, writeRecords } from './records.ts';
+import { addRecords, type FaultRecord, type History, readHistory } from './records.ts';
 import { type Planned, plan } from './schedule.ts';
-import { Site, until } from './site.ts';
+import { Site } from './site.ts';
+import { strike } from './strike.ts';
 
 export interface RunOptions {
   readonly disconnects: number;
   readonly seed: number;
-  /** Callers at work; half of them stream. */
-  readonly clients: number;
-  /** Jobs that must be open at the engine before a disconnect is forced. */
+  /** Each is struck in its turn, while the others serve. */
+  readonly nodes: number;
+  /** Jobs that a node works on at once; there are callers for a tenth more than all nodes can serve. */
+  readonly slots: number;
+  readonly tokenMs: number;
+  /** Jobs that must be open at the engine of the node that is struck, half of them with a stream that has begun. */
   readonly open: number;
+  /** Silences and freezes of 40 s and more are part of the plan. */
+  readonly patient: boolean;
   /** The run ends after this long, with what it has. */
   readonly limitMs: number;
   /** Where logs and records go; a fresh folder that is removed when nothing is wrong, if not given. */
   readonly dir?: string;
   readonly say: (line: string) => void;
+  /** Ends the run early: what is broken is healed, callers have their end, records are judged. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunReport {
   readonly seed: number;
-  readonly faults: readonly FaultRecord[];
+  readonly history: History;
   readonly verdict: Verdict;
-  /** Requests by how they ended and, for errors, by code. */
-  readonly errors: ReadonlyMap<string, number>;
-  readonly attempts: number;
   readonly signaturesHold: boolean;
-  /** Set when the run could not go on to its end. */
+  /** Set when the run did not go on to its end. */
   readonly stopped: string | undefined;
+  readonly seconds: number;
   readonly dir: string;
 }
 
-/** Longest time from a healed fault to enough open jobs again; beyond it the run is over. I10 gives 60 s. */
-const RECOVERY_MS = 90_000;
+/** Longest time until a node that was healed has enough open jobs again; beyond it the run is over. */
+const RECOVERY_MS = 180_000;
+const SETTLE_MS = 120_000;
+const SAY_EVERY = 20;
+/** Cuts in a row after which a node's agent is killed next, and how far ahead in the plan that may be looked for. */
+const DEATH_AFTER = 3;
+const LOOK_AHEAD = 40;
 
 /** One whole run: site, load, forced disconnects, settling, records, judgement. Leaves no process behind. */
 export const run = async (options: RunOptions): Promise<RunReport> => {
-  const { seed, say, disconnects } = options;
+  const { seed, say, disconnects, nodes, slots, tokenMs } = options;
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'resultity-chaos-'));
   mkdirSync(dir, { recursive: true });
-  say(`seed ${seed}, ${disconnects} disconnects, records in ${dir}`);
-  const site = new Site({ dir, slots: options.clients, tokenMs: 200, random: seeded(seed, 'proxy') });
+  if (existsSync(join(dir, 'faults.ndjson'))) throw new Error(`${dir} holds the records of another run`);
+  say(`seed ${seed}, ${disconnects} disconnects, ${nodes} nodes, records in ${dir}`);
+  const site = new Site({ dir, nodes, slots, tokenMs, seed });
   try {
-    const report = await disconnect(site, dir, options);
+    await site.start();
+    const report = await new Driver(site, dir, options).run();
     if (options.dir === undefined && report.verdict.violations.length === 0 && report.stopped === undefined)
       rmSync(dir, { recursive: true, force: true });
     return report;
@@ -56,137 +71,179 @@ export const run = async (options: RunOptions): Promise<RunReport> => {
   }
 };
 
-const disconnect = async (site: Site, dir: string, options: RunOptions): Promise<RunReport> => {
-  const { seed, say, clients } = options;
-  await site.start();
-  const load = new Load({
-    port: site.port,
-    apiKey: site.apiKey,
-    model: site.model,
-    clients,
-    tokens: [4, 16],
-    patienceMs: 120_000,
-    random: seeded(seed, 'load'),
-  });
-  load.start();
-  const began = performance.now();
-  const faults: FaultRecord[] = [];
-  const journal: JournalRow[] = [];
-  let stopped: string | undefined;
-  try {
-    for (const fault of plan(seed, options.disconnects)) {
-      if (performance.now() - began > options.limitMs) {
-        stopped = `the time was over after ${faults.length} disconnects`;
-        break;
+/** Walks the plan with one worker a node: each takes the next strike when its node is in full work again. */
+class Driver {
+  readonly #site: Site;
+  readonly #dir: string;
+  readonly #o: RunOptions;
+  readonly #load: Load;
+  readonly #plan: Planned[];
+  readonly #over = new AbortController();
+  readonly #began = performance.now();
+  #stopped: string | undefined;
+  #done = 0;
+  #networkDown = false;
+
+  constructor(site: Site, dir: string, options: RunOptions) {
+    this.#site = site;
+    this.#dir = dir;
+    this.#o = options;
+    this.#plan = [...plan(options.seed, options.disconnects, options.patient)];
+    this.#load = new Load({
+      port: site.port,
+      apiKey: site.apiKey,
+      model: site.model,
+      clients: Math.ceil(options.nodes * options.slots * 1.1),
+      tokens: [6, 20],
+      patienceMs: 120_000,
+      random: seeded(options.seed, 'load'),
+      keep: (record) => addRecords(dir, 'clients', [record]),
+    });
+  }
+
+  async run(): Promise<RunReport> {
+    const { seed, limitMs, signal } = this.#o;
+    const stop = (why: string): void => {
+      this.#stopped ??= why;
+      this.#over.abort();
+    };
+    const interrupted = (): void => stop(`interrupted after ${this.#done} disconnects`);
+    if (signal?.aborted) interrupted();
+    signal?.addEventListener('abort', interrupted, { once: true });
+    const timer = setTimeout(() => stop(`the time was over after ${this.#done} disconnects`), limitMs);
+    this.#load.start();
+    await Promise.all(
+      this.#site.nodes.map((node) =>
+        this.#work(node).catch((error: Error) => {
+          if (!this.#over.signal.aborted) stop(error.message);
+        }),
+      ),
+    );
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', interrupted);
+    for (const node of this.#site.nodes) node.proxy.toxics = [];
+    this.#o.say(`${this.#done} disconnects, waiting for the last answers`);
+    await this.#load.stop();
+    await this.#settle().catch((error: Error) => {
+      this.#stopped ??= error.message;
+    });
+    const signaturesHold = await this.#collect();
+    const history = readHistory(this.#dir);
+    const seconds = Math.round((performance.now() - this.#began) / 1_000);
+    return { seed, history, verdict: check(history), signaturesHold, stopped: this.#stopped, seconds, dir: this.#dir };
+  }
+
+  async #work(node: NodeSite): Promise<void> {
+    const { signal } = this.#over;
+    const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal });
+    let sinceDeath = 0;
+    for (let fault = this.#next(sinceDeath); fault; fault = this.#next(sinceDeath)) {
+      if (fault.latencyMs > 0) node.proxy.toxics = [{ kind: 'latency', ms: fault.latencyMs, jitterMs: 10 }];
+      await pause(fault.waitMs);
+      const ofNetwork = fault.kind.endsWith('network');
+      let open = 0;
+      await until(
+        `${this.#o.open} jobs are open at ${node.address} again`,
+        RECOVERY_MS,
+        async () => {
+          if (!this.#site.healthy) throw new Error('a process ended that nobody killed');
+          if (this.#networkDown || this.#load.streamingOf(node.address) < this.#o.open / 2) return false;
+          // in rotation first: until it is back, the engine may still run jobs that nobody waits for
+          if (!(await this.#site.connected(node))) return false;
+          open = await node.openAtEngine();
+          return open >= this.#o.open;
+        },
+        signal,
+      );
+      // another worker may have taken it down in between
+      if (ofNetwork && this.#networkDown) {
+        this.#plan.unshift(fault);
+        continue;
       }
-      if (fault.latencyMs > 0) site.proxy.toxics = [{ kind: 'latency', ms: fault.latencyMs, jitterMs: 10 }];
-      await sleep(fault.waitMs);
-      await until(`${options.open} jobs are open again`, RECOVERY_MS, async () => {
-        if (!site.healthy) throw new Error('a process ended that nobody killed');
-        // in rotation first: until it is back, the engine still runs jobs that nobody waits for
-        return (
-          load.streaming >= options.open / 2 && (await site.inRotation()) && (await site.openAtEngine()) >= options.open
-        );
+      this.#networkDown ||= ofNetwork;
+      node.struck = true;
+      const atNode = { open, streaming: this.#load.streamingOf(node.address) };
+      const whole = { open: await this.#site.open(), streaming: this.#load.streaming };
+      const before = new Map(this.#site.nodes.map((n) => [n, n.proxy.sockets]));
+      const struck = await strike(this.#site, node, fault, signal).finally(() => {
+        node.struck = false;
+        if (ofNetwork) this.#networkDown = false;
       });
-      await strike(site, load, fault, faults, journal);
-      if (fault.n % 20 === 0)
-        say(
-          `${fault.n} disconnects, ${load.records.length} requests ended, ${Math.round((performance.now() - began) / 1_000)} s`,
-        );
-    }
-  } catch (error) {
-    stopped = error instanceof Error ? error.message : String(error);
-  }
-  site.proxy.toxics = [];
-  await load.stop();
-  await settle(site).catch((error: Error) => {
-    stopped ??= error.message;
-  });
-  await site.killAgent();
-  journal.push(...readJournal(site.stateDir, 'all', Date.now()));
-  await site.stopNetwork();
-  site.command(['ledger', 'export'], 'ledger.ndjson');
-  const signaturesHold = site.command(['verify-ledger', '--root', join(dir, 'root.json')], 'verify-ledger.log') === 0;
-  if (existsSync(site.callLog)) copyFileSync(site.callLog, join(dir, 'calls.ndjson'));
-  writeRecords(dir, 'journal', journal);
-  writeRecords(dir, 'clients', load.records);
-  writeRecords(dir, 'faults', faults);
-  const history = readHistory(dir);
-  const errors = new Map<string, number>();
-  for (const c of history.clients)
-    if (c.outcome === 'error' || c.outcome === 'cut')
-      errors.set(`${c.outcome} ${c.code}`, (errors.get(`${c.outcome} ${c.code}`) ?? 0) + 1);
-  const attempts = new Set(history.journal.map((r) => `${r.jobId}.${r.attempt}`)).size;
-  return { seed, faults, verdict: check(history), errors, attempts, signaturesHold, stopped, dir };
-};
-
-/** Forces one disconnect and heals it; notes what stood open at that moment. */
-const strike = async (
-  site: Site,
-  load: Load,
-  fault: Planned,
-  faults: FaultRecord[],
-  journal: JournalRow[],
-): Promise<void> => {
-  const { proxy } = site;
-  const { kind, n, downMs } = fault;
-  const open = await site.openAtEngine();
-  const { streaming } = load;
-  if (fault.blindMs > 0) {
-    proxy.toxics = [{ kind: 'blackhole' }];
-    await sleep(fault.blindMs);
-  }
-  let at = Date.now();
-  const look = (): JournalRow[] => readJournal(site.stateDir, 'open', at);
-  let rows: JournalRow[] = [];
-  // a dead agent has its files as the kill left them; a living one is held still, and struck right after
-  if (kind !== 'kill-agent') rows = await site.frozen(look);
-  switch (kind) {
-    case 'kill-agent':
-      await site.killAgent();
-      at = Date.now();
-      rows = look();
-      proxy.toxics = [];
-      proxy.reset();
-      await sleep(downMs);
-      site.startAgent();
-      break;
-    case 'kill-network':
-      at = Date.now();
-      await site.killNetwork();
-      proxy.toxics = [];
-      proxy.reset();
-      await sleep(downMs);
-      await site.restartNetwork();
-      break;
-    case 'blackhole':
-      proxy.toxics = [{ kind: 'blackhole' }];
-      await sleep(downMs);
-      proxy.toxics = [];
-      proxy.reset();
-      break;
-    case 'reset':
-      proxy.toxics = [];
-      proxy.reset();
-      break;
-    case 'half-open': {
-      proxy.toxics = [];
-      const end = proxy.halfOpen(fault.cut);
-      // patient: the node finds out by itself, the silence ends long after
-      await sleep(fault.patient ? 45_000 : downMs);
-      end();
-      break;
+      const healedAt = Date.now();
+      const { rows, ...did } = struck;
+      addRecords(this.#dir, 'journal', rows);
+      const count = (state: 'accepted' | 'result'): number => rows.filter((r) => r.state === state).length;
+      const { n, kind } = fault;
+      sinceDeath = kind.endsWith('agent') ? 0 : sinceDeath + 1;
+      const recoveredMs = await this.#recovered(ofNetwork ? this.#site.nodes : [node], (one) =>
+        kind === 'freeze' ? true : [...one.proxy.sockets].some((s) => !before.get(one)?.has(s)),
+      );
+      const phases = { accepted: count('accepted'), result: count('result') };
+      const record: FaultRecord = {
+        n,
+        kind,
+        node: node.address,
+        healedAt,
+        recoveredMs,
+        ...whole,
+        atNode,
+        phases,
+        ...did,
+      };
+      addRecords(this.#dir, 'faults', [record]);
+      this.#done++;
+      if (this.#done % SAY_EVERY === 0) this.#say();
     }
   }
-  journal.push(...rows);
-  const count = (state: JournalRow['state']): number => rows.filter((r) => r.state === state).length;
-  const phases = { accepted: count('accepted'), result: count('result') };
-  faults.push({ n, kind, at, healedAt: Date.now(), open, streaming, phases });
-};
 
-/** Waits until the node has neither open work nor results without a receipt. */
-const settle = (site: Site): Promise<void> =>
-  until('every result is receipted', 90_000, async () => {
-    const open = await site.frozen(() => readJournal(site.stateDir, 'open', 0));
-    return open.length === 0;
-  });
+  /** The next of the plan; or the next death of an agent, when this one was cut off so often that its back-off has grown long. */
+  #next(sinceDeath: number): Planned | undefined {
+    const at =
+      sinceDeath < DEATH_AFTER ? 0 : this.#plan.findIndex((f, i) => i < LOOK_AHEAD && f.kind.endsWith('agent'));
+    return this.#plan.splice(Math.max(at, 0), 1)[0];
+  }
+
+  /**
+   * From now until these nodes, but those that are struck, have a new session and are offered work; null when the run ends
+   * before. While the service is down again the clock does not run.
+   */
+  async #recovered(nodes: readonly NodeSite[], renewed: (node: NodeSite) => boolean): Promise<number | null> {
+    let began = performance.now();
+    const all = async (): Promise<boolean> => {
+      if (this.#networkDown) began = performance.now();
+      for (const n of nodes) if (!n.struck && !(renewed(n) && (await this.#site.connected(n)))) return false;
+      return true;
+    };
+    return until('the node is back', RECOVERY_MS, all, this.#over.signal).then(
+      () => Math.round(performance.now() - began),
+      () => null,
+    );
+  }
+
+  #say(): void {
+    const seconds = Math.round((performance.now() - this.#began) / 1_000);
+    this.#o.say(`${this.#done} disconnects, ${this.#load.ended} requests ended, ${seconds} s`);
+  }
+
+  /** Waits until no node has open work or results without a receipt. */
+  #settle(): Promise<void> {
+    return until('every result is receipted', SETTLE_MS, async () => {
+      const open = await Promise.all(this.#site.nodes.map((n) => n.openRows(0, 'alive')));
+      return open.flat().length === 0;
+    });
+  }
+
+  /** Ends the programs and gathers their records. @returns whether every signature of the ledger holds */
+  async #collect(): Promise<boolean> {
+    const { nodes } = this.#site;
+    await Promise.all(nodes.map((n) => n.killAgent()));
+    const at = Date.now();
+    for (const node of nodes) {
+      addRecords(this.#dir, 'journal', node.allRows(at));
+      if (existsSync(node.callLog)) appendFileSync(join(this.#dir, 'calls.ndjson'), readFileSync(node.callLog));
+    }
+    await this.#site.stopNetwork();
+    this.#site.command(['ledger', 'export'], 'ledger.ndjson');
+    return this.#site.command(['verify-ledger', '--root', this.#site.rootFile], 'verify-ledger.log') === 0;
+  }
+}

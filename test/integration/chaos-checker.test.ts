@@ -41,14 +41,19 @@ const client = (over: Open<'clients'> = {}): History['clients'][number] => ({
   outputHash: hash('b'),
   ...over,
 });
-const kill = (at: number, healedAt: number): History['faults'][number] => ({
+/** A SIGKILL of the service; `diedAt` left out is any other disconnect. */
+const fault = (over: Open<'faults'> = {}): History['faults'][number] => ({
   n: 1,
   kind: 'kill-network',
-  at,
-  healedAt,
+  node: '0xaa',
+  at: T + 4_000,
+  healedAt: T + 7_000,
+  recoveredMs: 100,
   open: 50,
   streaming: 25,
+  atNode: { open: 50, streaming: 25 },
   phases: { accepted: 50, result: 0 },
+  ...over,
 });
 
 /** One job, from the call to the receipt, with nothing wrong; a test replaces what it breaks. */
@@ -158,13 +163,33 @@ describe('the offline checker', () => {
   describe('lost: neither an answer nor an error', () => {
     it('reports a caller who waited in vain, and a stream that only looked complete', () => {
       expect(found({ clients: [client({ outcome: 'hung' })] })[0]).to.match(/^lost client 1: no end/);
-      expect(found({ clients: [client({ outcome: 'truncated' })] })[0]).to.match(/^lost client 1: ended after 3 lines/);
+      expect(found({ clients: [client({ outcome: 'truncated' })] })[0]).to.match(
+        /^lost client 1: ended cleanly after 3 lines/,
+      );
     });
-    it('reports a broken connection, but not where the service itself was killed', () => {
-      const clients = [client({ outcome: 'cut', code: 'ECONNRESET', endedAt: T + 5_000 })];
-      expect(found({ clients })[0]).to.match(/^lost client 1: the connection broke/);
-      expect(found({ clients, faults: [kill(T + 4_900, T + 6_000)] })).to.deep.equal([]);
-      expect(found({ clients, faults: [kill(T + 10_000, T + 11_000)] })).to.have.length(1);
+    it('takes a stream that ended cleanly without [DONE] for lost, also in the moment in which the service was killed', () => {
+      const clients = [client({ outcome: 'truncated', endedAt: T + 5_000 })];
+      expect(found({ clients, faults: [fault({ diedAt: T + 5_000 })] })).to.deep.equal([
+        'lost client 1: ended cleanly after 3 lines without [DONE] or error (job j)',
+      ]);
+    });
+    it('counts a connection that broke with the killed service in a column of its own', () => {
+      const clients = [client({ outcome: 'cut', raised: 'ECONNRESET', endedAt: T + 5_000 })];
+      const verdict = check(history({ clients, faults: [fault({ diedAt: T + 5_400 })] }));
+      expect(verdict.violations).to.deep.equal([]);
+      expect([verdict.cutWithNetwork, verdict.clients.cut, verdict.lost]).to.deep.equal([1, 1, 0]);
+    });
+    it('takes a broken connection for lost when the client raised no error, or the service did not die at that moment', () => {
+      const faults = [fault({ diedAt: T + 5_000 })];
+      const cut = (endedAt: number, raised?: string): string[] =>
+        found({ clients: [client({ outcome: 'cut', endedAt, ...(raised ? { raised } : {}) })], faults });
+      expect(cut(T + 5_000)).to.deep.equal(['lost client 1: the connection broke, and the client raised no error']);
+      for (const at of [T + 3_900, T + 6_500])
+        expect(cut(at, 'ECONNRESET')).to.deep.equal([
+          'lost client 1: the connection broke (ECONNRESET) while the service was up',
+        ]);
+      const clients = [client({ outcome: 'cut', raised: 'ECONNRESET', endedAt: T + 5_000 })];
+      expect(found({ clients, faults: [fault({ kind: 'reset' })] })).to.have.length(1);
     });
     it('counts errors in mid-stream apart, and takes none of them for lost', () => {
       const clients = [

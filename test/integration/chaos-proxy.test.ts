@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { WebSocket, WebSocketServer } from 'ws';
-import { FaultProxy, plan, seeded, type Toxic } from '../chaos/index.ts';
+import { FaultProxy, KINDS, plan, pointsOf, seeded, type Toxic } from '../chaos/index.ts';
 import { until } from '../support/until.ts';
 
 describe('the fault proxy', () => {
@@ -90,7 +90,7 @@ describe('the fault proxy', () => {
     const { socket, seen } = await client();
     socket.write('x');
     await until('echoed', () => seen.text === 'x');
-    const end = proxy.halfOpen('upstream');
+    const { end } = proxy.halfOpen('upstream');
     await until('the upstream knows', () => upstreamEnds.includes('close'));
     socket.write('y');
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -136,9 +136,17 @@ describe('the fault proxy', () => {
 });
 
 describe('a schedule of disconnects', () => {
-  it('is the same for a seed, another for another, and holds every kind', () => {
-    expect(plan(7, 60)).to.deep.equal(plan(7, 60));
-    expect(plan(7, 60)).to.not.deep.equal(plan(8, 60));
-    expect(new Set(plan(7, 12).map((p) => p.kind))).to.have.property('size', 5);
+  it('is the same for a seed, another for another, and holds every kind and every point of failure', () => {
+    expect(plan(7, 200)).to.deep.equal(plan(7, 200));
+    expect(plan(7, 200)).to.not.deep.equal(plan(8, 200));
+    expect(new Set(plan(7, 200).map((p) => p.kind))).to.deep.equal(new Set(KINDS));
+    const points = new Set(plan(7, 200).flatMap((p) => p.point ?? []));
+    expect(points).to.deep.equal(new Set([...pointsOf('agent'), ...pointsOf('network')]));
+  });
+  it('leaves node and service to a silence of 40 s in turn, and neither in a short run', () => {
+    const patient = plan(7, 400).filter((p) => p.patient);
+    expect(patient.map((p) => p.cut).slice(0, 4)).to.deep.equal(['upstream', 'client', 'upstream', 'client']);
+    const short = plan(7, 400, false);
+    expect(short.filter((p) => p.patient || p.downMs > 5_000)).to.deep.equal([]);
   });
 });
