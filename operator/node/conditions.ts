@@ -1,4 +1,4 @@
-import { CONTAINER } from '../../src/api/contract.ts';
+import { ANNOTATION, CONTAINER } from '../../src/api/contract.ts';
 import { type ConditionUpdate, getCondition, type NodeConditionType, type Reason } from '../../src/api/index.ts';
 import { type Tier, tierAtLeast } from '../../src/protocol/index.ts';
 import type { ContainerStatus, Pod } from '../pod-types.ts';
@@ -222,8 +222,17 @@ const configSynced: Derive = (scene) => {
   if (scene.pod === undefined) return noPod(scene);
   if (config?.applied !== undefined && (config.applied === desired || desired === undefined))
     return yes('DigestApplied', `applied ${short(config.applied)}`);
-  if (config?.pending !== undefined)
-    return no('DigestPending', `${short(config.pending)} is accepted and not applied yet`);
+  if (config?.pending !== undefined) {
+    const { step, reason } = config.blocked ?? {};
+    const stays = config.applied === undefined ? '' : `; ${short(config.applied)} goes on`;
+    if (reason === 'Held') return no('Held', `${short(config.pending)} waits: ${ANNOTATION.hold} is set${stays}`);
+    if (step !== undefined && step !== 'validate')
+      return no('RolledBack', `${short(config.pending)} failed at step ${step} (${reason})${stays}`);
+    return no(
+      'DigestPending',
+      `${short(config.pending)} is accepted and not applied yet${reason === undefined ? '' : ` (${reason})`}${stays}`,
+    );
+  }
   const code = reasonOfCode(lastError?.code, 'Waiting');
   if (code !== 'Waiting' && ['SignatureInvalid', 'ConfigRejected', 'ConfigStale', 'DigestRejected'].includes(code))
     return no(code, lastError?.message ?? 'the agent refuses the configuration');
@@ -281,7 +290,9 @@ const progressing: Derive = (scene, so) => {
     return yes('PodPending', scene.podTrouble?.message ?? 'the pod is being made');
   }
   const { agent } = facts.node.status ?? {};
-  if (agent?.config?.pending !== undefined) return yes('DigestPending', 'a new configuration is being applied');
+  const stuck = agent?.config?.blocked;
+  if (agent?.config?.pending !== undefined && (stuck === undefined || stuck.reason === 'ImageMismatch'))
+    return yes('DigestPending', 'a new configuration is being applied');
   if (so('Serving').status === 'True' || agent?.phase === 'Paused')
     return scene.outdated
       ? no('TemplateOutdated', 'the pod was made from an older template; delete the pod to apply the newer one')

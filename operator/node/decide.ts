@@ -196,9 +196,14 @@ const ended = (pod: Pod): Verdict => {
     : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
 };
 
+const held = (node: ResultityNode): boolean => node.metadata.annotations?.[ANNOTATION.hold] === 'true';
+
 /** Annotations by which the operator speaks to the agent. While the network is not known they stay as they are. */
-const wishes = ({ node, network }: NodeFacts, { assignment }: Prepared): Record<string, string> => ({
+const wishes = ({ node, network, pod }: NodeFacts, { assignment }: Prepared): Record<string, string> => ({
   [ANNOTATION.paused]: String(node.spec.paused),
+  ...(held(node) || pod?.metadata?.annotations?.[ANNOTATION.hold] !== undefined
+    ? { [ANNOTATION.hold]: String(held(node)) }
+    : {}),
   ...(assignment?.kind === 'assigned' ? { [ANNOTATION.assignedModel]: assignment.model } : {}),
   ...(network.at === 'ready'
     ? { [ANNOTATION.floor]: `${network.epoch},${network.version}`, [ANNOTATION.desiredDigest]: network.digest }
@@ -251,6 +256,9 @@ const statusOf = (scene: Scene, own: Pod | undefined): StatusIntent => {
       network.at === 'ready' || applied !== undefined
         ? {
             ...(network.at === 'ready' ? { desiredDigest: network.digest } : {}),
+            ...(applied !== undefined && node.status?.agent?.config?.blocked?.reason === 'Held'
+              ? { heldAt: applied }
+              : {}),
             ...(applied === undefined ? {} : { shortDigest: applied.replace('sha256:', '').slice(0, 12) }),
           }
         : undefined,

@@ -9,6 +9,8 @@ export interface Orders {
   readonly drain: boolean;
   readonly paused: boolean;
   readonly handover: boolean;
+  /** Stay on what is applied. */
+  readonly hold: boolean;
   /** The pod's creation time in ms; 0 if unknown. */
   readonly incarnation: number;
   readonly floor: { readonly epoch: number; readonly version: number } | undefined;
@@ -46,6 +48,7 @@ export const readOrders = (text: string): Orders => {
     drain: a.get(ANNOTATION.drain) === 'true',
     paused: a.get(ANNOTATION.paused) === 'true',
     handover: a.get(ANNOTATION.handover) === 'true',
+    hold: a.get(ANNOTATION.hold) === 'true',
     incarnation: Number.isSafeInteger(incarnation) && incarnation >= 0 ? incarnation : 0,
     floor: floor ? { epoch: Number(floor[1]), version: Number(floor[2]) } : undefined,
     images: { agent: a.get(ANNOTATION.agentImage) || undefined, runtime: a.get(ANNOTATION.runtimeImage) || undefined },

@@ -18,16 +18,19 @@ import {
 } from '../config/index.ts';
 import { fullJitter, jitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
+import { CodedError } from '../lib/errors.ts';
 import { writeDurably } from '../lib/fs.ts';
 import type { Logger } from '../lib/log.ts';
 import {
   type Address,
+  type ConfigAck,
   type ConfigRef,
   type ReceiptAuthority,
   type Refusal,
   type Sha256,
   zConfigRef,
 } from '../protocol/index.ts';
+import type { Obstacle } from './plan.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** A snapshot that is, or was, in effect here. */
@@ -52,13 +55,24 @@ export interface ConfigSyncOptions {
   readonly appliedFile: string;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
   /** config.ack. */
-  readonly ack: (ref: ConfigRef, state: 'restricted' | 'applied' | 'failed', code?: string) => void;
+  readonly ack: (ref: ConfigRef, state: ConfigAck['state'], more?: Pick<ConfigAck, 'code' | 'step'>) => void;
   /** Accepted, applied or roots changed. */
   readonly onChange: () => void;
   readonly onError: (code: string, message: string) => void;
 }
 
-const zApplied = z.object({ applied: zConfigRef, previous: zConfigRef.nullish() });
+const zApplied = z.object({
+  applied: zConfigRef,
+  previous: zConfigRef.nullish(),
+  served: z.string().optional(),
+  expiresAt: z.number().optional(),
+});
+/** What waits for others is no failure: for the operator's rollout, for the person who holds the node. */
+const ACK_OF: Readonly<Record<string, ConfigAck['state']>> = {
+  ImageMismatch: 'restricted',
+  VersionTooOld: 'restricted',
+  Held: 'held',
+};
 const PREVIOUS_MS = 600_000;
 const DEFAULT_POLL_MS = 60_000;
 const DEFAULT_RETRY_MS = 1_000;
@@ -83,6 +97,9 @@ export class ConfigSync {
   #effective: SnapshotDocument | null = null;
   #roots: readonly TrustedRoot[];
   #refusal: Refusal | null = null;
+  #served: string | undefined;
+  #appliedUntil: number | undefined;
+  #obstacle: Obstacle | null = null;
   #refreshing: Promise<boolean> | null = null;
   #wake = new AbortController();
 
@@ -106,6 +123,18 @@ export class ConfigSync {
   /** The accepted one while it is not applied. */
   get pending(): ConfigRef | null {
     return this.#accepted && this.#accepted.digest !== this.#applied?.ref.digest ? refOf(this.#accepted) : null;
+  }
+  /** `name:version` that was served under the applied one. */
+  get servedModel(): string | undefined {
+    return this.#served;
+  }
+  /** What is applied may no longer be held on to. */
+  get appliedExpired(): boolean {
+    return this.#appliedUntil !== undefined && this.#o.server.now() >= this.#appliedUntil;
+  }
+  /** Why the pending one does not take effect; null while nothing is known to stand in the way. */
+  get obstacle(): Obstacle | null {
+    return this.pending && this.#obstacle;
   }
   /** Applied first, then the one before it for 10 minutes. */
   get servable(): readonly AppliedConfig[] {
@@ -149,6 +178,8 @@ export class ConfigSync {
     const parsed = zApplied.safeParse(JSON.parse(text));
     if (!parsed.success) return;
     const ref = parsed.data.applied;
+    this.#served = parsed.data.served;
+    this.#appliedUntil = parsed.data.expiresAt;
     const bytes = await this.#o.store.loadSnapshot(ref.digest);
     if (bytes)
       this.#applied = {
@@ -200,18 +231,32 @@ export class ConfigSync {
       'configuration accepted',
     );
     this.#o.record('config.accepted', { ...ref, signers: outcome.config.signers });
+    this.#obstacle = null;
     this.#derive();
     if (this.#applied && this.#applied.ref.digest !== ref.digest) this.#o.ack(ref, 'restricted');
     this.#o.onChange();
     return true;
   }
 
-  /** All of the accepted snapshot is here and tested: it takes effect, durably, in one step. */
-  async apply(accepted: AcceptedConfig): Promise<void> {
+  /**
+   * All of the accepted snapshot is here and tested: it takes effect, durably, in one step. `served` is the model that was
+   * tested for it. @throws when it cannot be written: the old one stays in effect
+   */
+  async apply(accepted: AcceptedConfig, served = this.#served): Promise<void> {
     const before = this.#applied;
-    if (before?.ref.digest === accepted.digest && before.ref.version === accepted.version) return;
+    const known = before?.ref.digest === accepted.digest && before.ref.version === accepted.version;
+    if (known && served === this.#served) return;
     const ref = refOf(accepted);
-    await writeDurably(this.#o.appliedFile, JSON.stringify({ applied: ref, previous: before?.ref ?? null }));
+    const previous = (known ? this.#previous?.config.ref : before?.ref) ?? null;
+    const { expiresAt } = accepted.snapshot;
+    const text = JSON.stringify({ applied: ref, previous, served, expiresAt });
+    await writeDurably(this.#o.appliedFile, text).catch((cause: unknown) => {
+      throw new CodedError('StateUnwritable', `${this.#o.appliedFile} cannot be written`, { cause });
+    });
+    this.#served = served;
+    this.#appliedUntil = expiresAt;
+    if (known) return;
+    this.#obstacle = null;
     if (before) this.#previous = { config: before, until: this.#o.clock.monotonic() + PREVIOUS_MS };
     this.#applied = { ref, document: accepted.document };
     this.#derive();
@@ -221,10 +266,19 @@ export class ConfigSync {
     this.#o.onChange();
   }
 
-  /** The pending snapshot could not be put into effect (yet). */
-  failed(code: string): void {
+  /** The pending snapshot does not take effect (yet). Told once for each reason. */
+  blocked(obstacle: Obstacle): void {
     const ref = this.pending;
-    if (ref) this.#o.ack(ref, 'failed', code);
+    const before = this.#obstacle;
+    if (!ref || (before?.reason === obstacle.reason && before.step === obstacle.step)) return;
+    this.#obstacle = obstacle;
+    const { step, reason, why } = obstacle;
+    const state = ACK_OF[reason] ?? 'failed';
+    this.#log.warn({ ...ref, reason, phase: step, error: why }, 'configuration stays pending');
+    this.#o.record(state === 'failed' ? 'config.failed' : 'config.pending', { ...ref, step, reason });
+    this.#o.onError(reason, why);
+    if (state !== 'restricted') this.#o.ack(ref, state, { code: reason, step });
+    this.#o.onChange();
   }
 
   /** A digest that the network named: anything but the accepted one is fetched. */

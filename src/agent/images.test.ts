@@ -64,7 +64,13 @@ describe('an agent whose pod runs other images than the newest configuration nam
     await until('a result on the old configuration', () => network.results.length === 1, 10_000);
     expect(network.lastResult().result).to.include({ model: MINI_MODEL, configDigest: before });
     const status = statusOf(view());
-    expect(status.config).to.deep.equal({ applied: before, pending: network.digest, restrictedBy: network.digest });
+    const blocked = { step: 'validate', reason: 'ImageMismatch' };
+    expect(status.config).to.deep.equal({
+      applied: before,
+      pending: network.digest,
+      restrictedBy: network.digest,
+      blocked,
+    });
     expect(status.lastError?.code).to.equal('ImageMismatch');
     expect(status.models?.map((m) => `${m.model} ${m.state} ${m.reason}`)).to.have.members([
       `${MINI_MODEL} active undefined`,
@@ -86,7 +92,8 @@ describe('an agent whose pod runs other images than the newest configuration nam
     await until('told', () => told().length === 1);
     await until('connected', () => network.connected);
     const status = statusOf(view());
-    expect(status.config).to.deep.equal({ pending: network.digest });
+    expect(status.config).to.deep.include({ pending: network.digest });
+    expect(status.config).not.to.have.property('applied');
     expect(status.lastError?.code).to.equal('ImageMismatch');
     expect(status.models).to.deep.equal([
       { model: MINI_MODEL, digest: network.modelDigest, state: 'pending', reason: 'ImageMismatch' },

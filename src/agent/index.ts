@@ -6,7 +6,7 @@
  * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to signed result) →
  * results (until receipted);
  * config-sync (accepted, applied, what may be done now); engine-watch, isolation, engine-loader, test-inference,
- * model-install; plan (pure: what the engine shall do) → model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
+ * model-install; plan and plan-steps (pure: what the engine shall do, and what a failing step undoes), model-views → model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);
  * node-view (heartbeat, hello and status as functions of one view) → heartbeat, status, observed; standing (what offers are
  * judged by); record (the execution record); survey; ground (all that is outside) → wiring (the parts) → agent (their
  * loops, stop), main (the program).

@@ -2,7 +2,7 @@ import type { ModelEntry } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import { CodedError, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { type ModelStatus, move, newModel, type PendingReason, removeUnlisted } from '../models/index.ts';
+import { move, newModel, removeUnlisted } from '../models/index.ts';
 import type { Sha256 } from '../protocol/index.ts';
 import { capacityOf, type EngineArgs, type EngineClient } from '../runtime/index.ts';
 import type { ConfigSync } from './config-sync.ts';
@@ -11,7 +11,9 @@ import type { EngineWatch } from './engine-watch.ts';
 import type { Isolation } from './isolation.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import { type InstallOptions, installModel } from './model-install.ts';
-import { type Obstacle, type Plan, planKey, planOf } from './plan.ts';
+import { type ModelView, ModelViews } from './model-views.ts';
+import { type Obstacle, type Plan, type PlanFacts, planKey, planOf } from './plan.ts';
+import { type PlanStep, Setback } from './plan-steps.ts';
 import { quarantineReason } from './quarantine-reason.ts';
 import { testInference } from './test-inference.ts';
 
@@ -19,6 +21,8 @@ export interface ModelManagerOptions {
   readonly config: ConfigSync;
   /** `name:version` that the operator assigned. */
   readonly assigned: () => string | undefined;
+  /** A person holds the node on what is applied. */
+  readonly held: () => boolean;
   readonly watch: EngineWatch;
   readonly loader: EngineLoader;
   readonly engine: Pick<EngineClient, 'run'>;
@@ -41,6 +45,8 @@ export interface ModelManagerOptions {
 
 /** The model in the engine, after its test. */
 export interface Serving {
+  /** Of the plan that was fulfilled. */
+  readonly key: string;
   readonly model: ModelEntry;
   readonly args: EngineArgs;
   /** launcher.startedAt of the engine that passed: another start must pass again. */
@@ -48,15 +54,6 @@ export interface Serving {
 }
 
 export type Step = 'idle' | 'installing' | 'loading' | 'proving' | 'testing' | 'active' | 'quarantined';
-
-/** One model as status and heartbeats show it. */
-export interface ModelView {
-  readonly ref: string;
-  readonly digest: Sha256;
-  readonly status: ModelStatus;
-  readonly percent: number;
-  readonly note: string | undefined;
-}
 
 type ServePlan = Extract<Plan, { kind: 'serve' }>;
 
@@ -72,16 +69,22 @@ const REVIEW_MS = 86_400_000;
 export class ModelManager {
   readonly #o: ModelManagerOptions;
   readonly #log: Logger;
-  readonly #models = new Map<string, ModelView>();
+  readonly #models: ModelViews;
   readonly #verified = new Map<Sha256, string>();
   #serving: Serving | null = null;
   #step: Step = 'idle';
+  /** Where the plan is. */
+  #at: PlanStep = 'validate';
+  #provedAt = 0;
+  readonly #setback: Setback;
   #wake = new AbortController();
   #reviewedAt: number;
 
   constructor(options: ModelManagerOptions) {
     this.#o = options;
     this.#log = options.logger;
+    this.#models = new ModelViews(options.onChange);
+    this.#setback = new Setback(() => options.clock.monotonic());
     this.#reviewedAt = options.clock.monotonic();
   }
 
@@ -92,7 +95,7 @@ export class ModelManager {
     return this.#o.loader.isolation;
   }
   get models(): readonly ModelView[] {
-    return [...this.#models.values()];
+    return this.#models.all;
   }
   /** The tested model, when the engine that passed is up. */
   get serving(): Serving | null {
@@ -146,50 +149,44 @@ export class ModelManager {
   }
 
   #plan(): Plan {
+    return planOf(this.#facts());
+  }
+
+  #facts(): PlanFacts {
     const { config, watch, images, version, engineArgs } = this.#o;
-    return planOf({
+    return {
       accepted: config.accepted?.document ?? null,
       effective: config.effective,
       assigned: this.#o.assigned(),
       running: this.#serving?.model.ref ?? watch.view.facts?.model ?? undefined,
+      served: config.servedModel,
+      held: this.#o.held(),
+      failure: this.#setback.inForce(config.accepted?.version),
       images,
       version,
       engineArgs,
-    });
+    };
   }
 
   /**
-   * With the plan fulfilled all of the accepted snapshot is here and takes effect, unless this pod cannot carry it: then it
-   * stays pending, which is told once.
+   * With the plan fulfilled all of the accepted snapshot is here and takes effect, unless something stands in the way: then
+   * it stays pending.
    */
-  async #follow(plan: Plan): Promise<void> {
+  async #follow(plan: Plan, served?: string): Promise<void> {
     const { config } = this.#o;
     const { accepted } = config;
     const now = this.#plan();
     if (!accepted || planKey(now) !== planKey(plan)) return;
-    const { obstacle } = now;
-    if (!obstacle) {
-      this.#told = '';
-      return await config.apply(accepted);
-    }
-    this.#showWaiting(obstacle);
-    const told = `${accepted.digest} ${obstacle.why}`;
-    if (told === this.#told) return;
-    this.#told = told;
-    const { version, digest } = accepted;
-    this.#log.warn({ version, digest, reason: obstacle.reason, error: obstacle.why }, 'configuration stays pending');
-    this.#o.record('config.pending', { version, digest, reason: obstacle.reason });
-    this.#o.onError(obstacle.reason, obstacle.why);
+    if (!now.obstacle) return await config.apply(accepted, served);
+    this.#showWaiting(now.obstacle);
+    config.blocked(now.obstacle);
   }
-  #told = '';
 
   /** The assigned model, which must not start, with the reason. */
   #showWaiting({ reason }: Obstacle): void {
     const ref = this.#o.assigned();
     const model = this.#o.config.accepted?.document.models.find((m) => m.ref === ref);
-    if (!model || ref === this.#serving?.model.ref || this.#models.get(model.ref)?.note === reason) return;
-    this.#models.set(model.ref, { ref: model.ref, digest: model.digest, status: newModel, percent: 0, note: reason });
-    this.#o.onChange();
+    if (model && ref !== this.#serving?.model.ref && ref !== this.#setback.ref) this.#models.waiting(model, reason);
   }
 
   /** One plan until it fails, is replaced, or the agent ends. Never throws. */
@@ -229,17 +226,27 @@ export class ModelManager {
     const { clock } = this.#o;
     for (;;) {
       signal.throwIfAborted();
+      this.#at = 'prefetch';
       const path = await this.#install(plan, signal);
+      // back from a plan that never touched the engine
+      if (this.serving?.key === plan.key) {
+        this.#activate(model);
+        this.#enter('active');
+        await this.#hold(plan, signal);
+        continue;
+      }
       const engineStart = await this.#load(plan, path, signal);
+      this.#at = 'test';
       this.#enter('proving');
-      await this.#o.loader.prove(plan.document, signal);
+      await this.#prove(plan, signal);
       this.#enter('testing');
-      this.#set(model, pending(this.#status(model), 'testing'));
+      this.#models.pending(model, 'testing');
       const ms = await testInference(model, this.#o.engine, plan.document.jobs.timeouts, clock, signal);
       this.#o.metrics.testDuration.observe(ms / 1000);
       this.#log.info({ model: model.ref, ms }, 'test inference passed');
-      await this.#follow(plan);
-      this.#serving = { model, args, engineStart };
+      this.#at = 'record';
+      await this.#follow(plan, model.ref);
+      this.#serving = { key: plan.key, model, args, engineStart };
       this.#activate(model);
       this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.isolation.tier, ms });
       this.#enter('active');
@@ -249,22 +256,22 @@ export class ModelManager {
 
   /** Active: follows the configuration, proves the isolation again at intervals; returns when the engine is another one. */
   async #hold(plan: ServePlan, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#o;
-    let provedAt = clock.monotonic();
+    const { clock, config } = this.#o;
     for (;;) {
       signal.throwIfAborted();
-      await this.#follow(plan);
+      this.#at = 'test';
+      await this.#follow(plan, plan.model.ref).catch((error: unknown) =>
+        // what serves, serves on under the old configuration
+        config.blocked({ step: 'record', reason: quarantineReason(error), why: errorText(error) }),
+      );
       const { facts, terminating } = this.#o.watch.view;
       if (!terminating && facts && facts.startedAt !== this.#serving?.engineStart) {
         this.#log.warn({ model: plan.model.ref }, 'the engine is another one, it is tested again');
         this.#serving = null;
-        this.#set(plan.model, { state: 'pending', reason: 'loading', failures: 0 });
+        this.#models.set(plan.model, { state: 'pending', reason: 'loading', failures: 0 });
         return;
       }
-      if (clock.monotonic() - provedAt >= REPROVE_MS) {
-        await this.#o.loader.prove(plan.document, signal);
-        provedAt = clock.monotonic();
-      }
+      if (clock.monotonic() - this.#provedAt >= REPROVE_MS) await this.#prove(plan, signal);
       if (clock.monotonic() - this.#reviewedAt >= REVIEW_MS) {
         this.#reviewedAt = clock.monotonic();
         this.#verified.clear();
@@ -273,6 +280,11 @@ export class ModelManager {
       }
       await clock.sleep(1_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
     }
+  }
+
+  async #prove({ document }: ServePlan, signal: AbortSignal): Promise<void> {
+    await this.#o.loader.prove(document, signal);
+    this.#provedAt = this.#o.clock.monotonic();
   }
 
   async #install({ model, document }: ServePlan, signal: AbortSignal): Promise<string> {
@@ -291,9 +303,9 @@ export class ModelManager {
         policy: { ...this.#o.sourceRules, trustedSources: document.trustedSources },
         onStep: (step, percent) => {
           const tens = percent - (percent % 10);
-          if (tens === shown && this.#status(model).state === 'pending') return;
+          if (tens === shown && this.#models.statusOf(model).state === 'pending') return;
           shown = tens;
-          this.#set(model, pending(this.#status(model), step), tens);
+          this.#models.pending(model, step, tens);
         },
       },
       signal,
@@ -312,7 +324,8 @@ export class ModelManager {
   /** The engine for the plan; jobs of another model finish first. */
   async #load(plan: ServePlan, path: string, signal: AbortSignal): Promise<number> {
     const { model } = plan;
-    if (this.#serving && this.#serving.model.digest !== model.digest) {
+    if (this.#serving && !sameEngine(this.#serving, plan)) {
+      this.#at = 'drain';
       this.#log.info(
         { from: this.#serving.model.ref, to: model.ref },
         'switching the model, running jobs finish first',
@@ -322,18 +335,21 @@ export class ModelManager {
       await this.#o.idle();
       signal.throwIfAborted();
     }
+    this.#at = 'switch';
     this.#enter('loading');
-    this.#set(model, pending(this.#status(model), 'loading'));
-    return await this.#o.loader.load(plan, path, (note) => this.#note(model, note), signal);
+    this.#models.pending(model, 'loading');
+    return await this.#o.loader.load(plan, path, (note) => this.#models.note(model, note), signal);
   }
 
-  async #quarantine({ model, obstacle }: ServePlan, error: unknown, signal: AbortSignal): Promise<void> {
+  async #quarantine(plan: ServePlan, error: unknown, signal: AbortSignal): Promise<void> {
+    const { model, obstacle } = plan;
     const { clock, config, metrics } = this.#o;
+    const step = this.#at;
     const reason = quarantineReason(error);
     if (reason === 'DigestMismatch') metrics.verifyFailures.inc();
     metrics.quarantines.inc();
     const rule = { retryMs: config.retryMs, capMs: QUARANTINE_CAP_MS };
-    const before = this.#status(model);
+    const before = this.#models.statusOf(model);
     const status = move.fail(
       before.state === 'failed' || before.state === 'archived' ? newModel : before,
       reason,
@@ -342,41 +358,33 @@ export class ModelManager {
     );
     if (this.#serving?.model.digest === model.digest) this.#serving = null;
     this.#verified.delete(model.digest);
-    this.#set(model, status);
+    this.#models.set(model, status);
     this.#enter('quarantined');
-    const ms = Math.max(500, status.retryAt - clock.now());
-    this.#log.error(
-      { model: model.ref, reason, error: errorText(error), attempt: status.failures, ms },
-      'model put aside, tried again later',
-    );
-    this.#o.record('model.quarantined', { model: model.ref, digest: model.digest, reason });
-    this.#o.onError(reason, errorText(error));
-    if (!obstacle) config.failed(reason);
     const version = config.accepted?.version;
+    const failure = { key: plan.key, ref: model.ref, step, reason, why: `step ${step}: ${errorText(error)}` };
+    let back = false;
+    const ms = obstacle
+      ? Math.max(500, status.retryAt - clock.now())
+      : this.#setback.note(failure, version, config.retryMs, (f) => {
+          back = planKey(planOf({ ...this.#facts(), failure: f })) !== plan.key;
+          return back;
+        });
+    this.#log.error(
+      { model: model.ref, reason, phase: step, error: errorText(error), attempt: status.failures, ms },
+      back ? 'model put aside, back to the one before' : 'model put aside, tried again later',
+    );
+    this.#o.record('model.quarantined', { model: model.ref, digest: model.digest, reason, step });
+    this.#o.onError(reason, failure.why);
+    if (!obstacle) config.blocked(failure);
+    if (back) return;
     // a new snapshot is a reason to try at once; the plan's key may be the same
     const end = clock.monotonic() + ms;
     while (!signal.aborted && clock.monotonic() < end && config.accepted?.version === version)
       await clock.sleep(Math.min(1_000, end - clock.monotonic()), signal).catch(() => {});
   }
 
-  #status(model: ModelEntry): ModelStatus {
-    const known = this.#models.get(model.ref);
-    return known?.digest === model.digest ? known.status : newModel;
-  }
-  #set(model: ModelEntry, status: ModelStatus, percent = 100): void {
-    this.#models.set(model.ref, { ref: model.ref, digest: model.digest, status, percent, note: undefined });
-    this.#o.onChange();
-  }
-  #note(model: ModelEntry, note: string): void {
-    const known = this.#models.get(model.ref);
-    if (known && known.note !== note) this.#models.set(model.ref, { ...known, note });
-  }
   #activate(model: ModelEntry): void {
-    for (const [ref, other] of this.#models)
-      if (ref !== model.ref) {
-        if (other.status.state === 'failed' || other.status.state === 'pending') this.#models.delete(ref);
-      }
-    this.#set(model, { state: 'active', since: this.#o.clock.now() });
+    this.#models.activate(model, this.#o.clock.now(), this.#setback.ref);
   }
   #enter(step: Step): void {
     if (this.#step === step) return;
@@ -385,8 +393,8 @@ export class ModelManager {
   }
 }
 
-const pending = (status: ModelStatus, reason: PendingReason): ModelStatus => ({
-  state: 'pending',
-  reason,
-  failures: 'failures' in status ? status.failures : 0,
-});
+/** No engine has to be started for the plan: what serves has its files and its arguments. */
+const sameEngine = ({ model, args }: Serving, plan: ServePlan): boolean =>
+  model.ref === plan.model.ref &&
+  model.digest === plan.model.digest &&
+  JSON.stringify(Object.entries(args).sort()) === JSON.stringify(Object.entries(plan.args).sort());

@@ -3,7 +3,9 @@ import type { ConfigRef, Heartbeat, Hello, NodeState } from '../protocol/index.t
 import type { EngineView } from './engine-watch.ts';
 import type { Hardware } from './hardware.ts';
 import type { Isolation } from './isolation.ts';
-import type { ModelView, Step } from './model-manager.ts';
+import type { Step } from './model-manager.ts';
+import type { ModelView } from './model-views.ts';
+import type { Obstacle } from './plan.ts';
 
 /** Everything that the node tells of itself, at one moment: heartbeats, status and /statusz are functions of it. */
 export interface NodeView {
@@ -20,6 +22,8 @@ export interface NodeView {
   readonly config: {
     readonly applied: ConfigRef | null;
     readonly pending: ConfigRef | null;
+    /** Why it is pending. */
+    readonly obstacle: Obstacle | null;
     readonly floor: { readonly epoch: number; readonly version: number } | null;
   };
   readonly models: readonly ModelView[];
@@ -144,7 +148,7 @@ const field = <K extends string, V>(name: K, value: V | null | undefined | ''): 
  * apply writes an empty object or list as null, which the CRD refuses.
  */
 export const statusOf = (view: NodeView): AgentStatus => {
-  const { applied, pending, floor } = view.config;
+  const { applied, pending, floor, obstacle } = view.config;
   const { lastError } = view;
   return {
     nodeId: view.nodeId,
@@ -158,6 +162,7 @@ export const statusOf = (view: NodeView): AgentStatus => {
             ...field('applied', applied?.digest),
             ...field('pending', pending?.digest),
             ...field('restrictedBy', applied && pending?.digest),
+            ...field('blocked', obstacle && { step: obstacle.step, reason: cut(obstacle.reason, 64) || 'failed' }),
           },
         }
       : {}),

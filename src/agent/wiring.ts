@@ -83,8 +83,8 @@ export const wire = async (
     minimumFloor: () => higherFloor(annotations.orders.floor, statusFloor),
     appliedFile: join(paths.state, 'applied.json'),
     record: write,
-    ack: (ref, state, code) => {
-      connection.send('config.ack', { ...ref, state, ...(code === undefined ? {} : { code }) });
+    ack: (ref, state, more) => {
+      connection.send('config.ack', { ...ref, state, ...more });
       record.flush();
     },
     onChange: () => {
@@ -193,6 +193,7 @@ export const wire = async (
   const manager: ModelManager = new ModelManager({
     config,
     assigned: () => annotations.orders.assignedModel,
+    held: () => annotations.orders.hold && !config.appliedExpired,
     watch,
     loader,
     engine,
@@ -228,6 +229,7 @@ export const wire = async (
     config: {
       applied: config.applied?.ref ?? null,
       pending: config.pending,
+      obstacle: config.obstacle,
       floor: config.accepted ? { epoch: config.accepted.epoch, version: config.accepted.version } : null,
     },
     models: manager.models,

@@ -169,6 +169,7 @@ const reasonNames = [
   'DigestRejected',
   'SignatureInvalid',
   'RolledBack',
+  'Held',
   'ConfigVerified',
   'ConfigRejected',
   'ConfigFresh',

@@ -134,6 +134,15 @@ export interface AgentConfigStatus {
   pending?: Digest;
   /** Accepted, and already taking away what it forbids. */
   restrictedBy?: Digest;
+  /** Why the pending one is not in effect. */
+  blocked?: AgentConfigBlocked;
+}
+
+/** Where the plan for a pending configuration ended: work goes on with the applied one. */
+export interface AgentConfigBlocked {
+  step: 'validate' | 'prefetch' | 'drain' | 'switch' | 'test' | 'record';
+  /** @maxLength 64 */
+  reason: string;
 }
 
 /** One model on the node. */

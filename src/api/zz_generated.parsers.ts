@@ -494,10 +494,16 @@ const zConfigVersion: z.ZodType<api.ConfigVersion> = z.looseObject({
   version: z.int(),
 });
 
+const zAgentConfigBlocked: z.ZodType<api.AgentConfigBlocked> = z.looseObject({
+  step: z.enum(["validate","prefetch","drain","switch","test","record"]),
+  reason: z.string(),
+});
+
 const zAgentConfigStatus: z.ZodType<api.AgentConfigStatus> = z.looseObject({
   applied: z.string().exactOptional(),
   pending: z.string().exactOptional(),
   restrictedBy: z.string().exactOptional(),
+  blocked: zAgentConfigBlocked.exactOptional(),
 });
 
 const zAgentModelStatus: z.ZodType<api.AgentModelStatus> = z.looseObject({

@@ -139,7 +139,10 @@ export const zConfigNotice = z.object(zConfigRef.shape);
 export const zConfigAck = zConfigRef.extend({
   state: z.enum(['restricted', 'applied', 'failed', 'held']),
   code: text(64).optional(),
+  /** Of a failed or held one: where its plan ended. */
+  step: text(32).optional(),
 });
+export type ConfigAck = z.infer<typeof zConfigAck>;
 export const zControl = z.object({
   action: z.enum(CONTROL_ACTIONS),
   reason: text(256),

@@ -28,6 +28,8 @@ export class AgentRig {
   readonly dir = mkdtempSync(join(tmpdir(), 'agent-'));
   readonly paths: Record<string, string>;
   readonly logs: string[] = [];
+  /** Called with each line, before the agent goes on. */
+  onLog: ((line: string) => void) | null = null;
   readonly callLog = join(this.dir, 'calls.ndjson');
   readonly #options: RigOptions;
   launcher: ChildProcess | null = null;
@@ -92,7 +94,12 @@ export class AgentRig {
       '0.1.0',
       this.paths as never,
     );
-    const sink: DestinationStream = { write: (line) => void this.logs.push(line) };
+    const sink: DestinationStream = {
+      write: (line) => {
+        this.logs.push(line);
+        this.onLog?.(line);
+      },
+    };
     this.agent = await startAgent({
       settings: { ...settings, port: 0 },
       logger: createLogger('resultity-agent', 'debug', sink),
