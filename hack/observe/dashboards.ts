@@ -16,18 +16,20 @@ const mean = (histogram: string, filter = '', by = ''): string => {
   return `${of('sum')} / ${of('count')}`;
 };
 
-const processPanels = (filter: string): readonly PanelSpec[] => [
+/** The process that also has this series: each target has its own `instance`. */
+const of = (series: string, marker: string): string => `${series} and on (instance) ${marker}`;
+const processPanels = (marker: string): readonly PanelSpec[] => [
   {
     title: 'Memory',
     description: 'Resident memory of the process. A line that only rises is a leak.',
     unit: 'bytes',
-    queries: [{ expr: `process_resident_memory_bytes{${filter}}`, legend: '{{pod}}' }],
+    queries: [{ expr: of('process_resident_memory_bytes', marker), legend: '{{pod}}' }],
   },
   {
     title: 'Processor',
     description: 'Cores in use. The programs have one thread for their work: near 1 they are the bottleneck.',
     unit: 'none',
-    queries: [{ expr: `rate(process_cpu_seconds_total{${filter}}[${RATE}])`, legend: '{{pod}}' }],
+    queries: [{ expr: of(`rate(process_cpu_seconds_total[${RATE}])`, marker), legend: '{{pod}}' }],
     warnAt: 0.7,
     badAt: 0.9,
     moves: true,
@@ -36,7 +38,7 @@ const processPanels = (filter: string): readonly PanelSpec[] => [
     title: 'Event loop, 99th percentile',
     description: 'How late the process comes to its work. Heartbeats and leases depend on it.',
     unit: 's',
-    queries: [{ expr: `nodejs_eventloop_lag_p99_seconds{${filter}}`, legend: '{{pod}}' }],
+    queries: [{ expr: of('nodejs_eventloop_lag_p99_seconds', marker), legend: '{{pod}}' }],
     warnAt: 0.1,
     badAt: 1,
   },
@@ -309,7 +311,7 @@ const NODE: DashboardSpec = {
         },
       ],
     },
-    { title: 'The agent’s process', panels: processPanels(AGENTS) },
+    { title: 'The agent’s process', panels: processPanels(`resultity_agent_jobs_inflight{${AGENTS}}`) },
   ],
 };
 
@@ -379,7 +381,7 @@ const NETWORK: DashboardSpec = {
         },
       ],
     },
-    { title: 'The process', panels: processPanels('pod=~".*-network-.*"') },
+    { title: 'The process', panels: processPanels('resultity_network_queue_depth') },
   ],
 };
 
@@ -511,7 +513,7 @@ const OPERATOR: DashboardSpec = {
         },
       ],
     },
-    { title: 'The process', panels: processPanels('pod=~".*-operator-.*"') },
+    { title: 'The process', panels: processPanels('leader_election_master_status') },
   ],
 };
 
