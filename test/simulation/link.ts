@@ -300,6 +300,8 @@ export class Net {
           queueMicrotask(() => ends.closed());
         },
         buffered: () => conn.stuck('down'),
+        pause: () => {},
+        resume: () => {},
       },
       conn,
     );

@@ -126,12 +126,19 @@ export class SimNetwork {
             try {
               session.received(text);
             } catch (error) {
+              if (!proc.alive) return;
               log.error({ error }, 'a frame could not be handled');
               session.close(4004, 'internal error');
             }
           },
           alive: () => session.heard(),
-          closed: () => hub.forget(session),
+          closed: () => {
+            try {
+              hub.forget(session);
+            } catch (error) {
+              if (proc.alive) throw error;
+            }
+          },
         };
       },
       call: async ({ method, path, headers, body }) => {

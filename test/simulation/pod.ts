@@ -274,10 +274,15 @@ export class SimPod {
           },
         });
       },
+      // as in wiring.ts
       onEnd: (end) => {
-        const refused = !end.own && isTerminalClose(end.code) && results.sessionRefused();
-        if (!end.own && isTerminalClose(end.code) && !refused) this.banned = true;
-        if (end.code === CLOSE.superseded && !end.own) world.trace.note(`${host.name} superseded`);
+        if (end.own || !isTerminalClose(end.code)) {
+          results.sessionOver();
+          return undefined;
+        }
+        if (end.code === CLOSE.superseded) world.trace.note(`${host.name} superseded`);
+        const refused = results.sessionRefused();
+        if (!refused) this.banned = true;
         return refused ? 'at-once' : undefined;
       },
     });

@@ -51,21 +51,19 @@ export const simulate = async ({ seed, published, lies }: SimOptions): Promise<S
 
   const random = world.random('faults');
   const faults: FaultKind[] = [];
-  const kills: { at: number; healedAt: number }[] = [];
   const storm = async (): Promise<void> => {
-    const struck: Promise<void>[] = [];
     const n = random.between(2, MOST_FAULTS);
     for (let i = 0; i < n; i++) {
       await world.clock.sleep(random.between(200, (2 * STORM_MS) / MOST_FAULTS));
+      if (site.healed) return;
       const kind = drawFault(random);
       faults.push(kind);
       world.trace.note(`fault ${kind}`);
-      struck.push(strike(site, kind, world.random(`fault ${i}`)));
+      void strike(site, kind, world.random(`fault ${i}`));
     }
   };
   void storm();
   await world.clock.advance(STORM_MS);
-  kills.push(...killsOf(world.trace.lines));
 
   world.trace.note('heal');
   site.heal();
@@ -94,7 +92,7 @@ export const simulate = async ({ seed, published, lies }: SimOptions): Promise<S
   await within(70_000, () => probe !== undefined && openRows(site) === 0);
   if (probe !== 'complete') breaches.push(`I10 a job after healing ended as ${probe}`);
 
-  const history = historyOf(site, kills);
+  const history = historyOf(site, killsOf(world.trace.lines));
   const verdict = check(history);
   breaches.unshift(...verdict.violations.map((v) => `${v.invariant} ${v.key}: ${v.message}`));
   breaches.push(...incarnationsFell(site), ...tookEffectTwice(site));

@@ -54,7 +54,8 @@ export class SimSite {
   readonly old: SimPod[] = [];
   readonly journal: JournalRow[] = [];
   readonly #standing: Standing;
-  #closed = false;
+  /** Nothing more strikes. */
+  healed = false;
   #pods = 0;
 
   private constructor(world: World, host: Host, publications: Publications, kit: SignerKit) {
@@ -85,7 +86,7 @@ export class SimSite {
   }
   /** Ends all faults; old pods are deleted. */
   heal(): void {
-    this.#closed = true;
+    this.healed = true;
     this.network.host.wallOffset = 0;
     this.network.volume.fuse.disarm();
     if (!this.network.running) this.#startNetwork();
@@ -125,11 +126,11 @@ export class SimSite {
   async #supervise(): Promise<void> {
     const random = this.world.random('supervisor');
     this.network.running?.proc.onDeath(() => this.callers.cut());
-    while (!this.#closed) {
+    for (;;) {
       await this.world.clock.sleep(random.between(100, 2_000));
-      if (this.#closed) return;
       if (!this.network.running) this.#startNetwork();
-      for (const pod of [...this.pods, ...this.old]) if (!pod.proc?.alive && !pod.superseded) pod.start();
+      for (const pod of this.healed ? this.pods : [...this.pods, ...this.old])
+        if (!pod.proc?.alive && !pod.superseded) pod.start();
     }
   }
 }
