@@ -13,6 +13,7 @@ import {
   type ResultityNodeSpec,
   setCondition,
 } from '../../src/api/index.ts';
+import { placementIn } from '../../src/placement/index.ts';
 import { bounded } from '../names.ts';
 
 export interface FleetFacts {
@@ -69,22 +70,7 @@ const choosePool = (
 };
 
 const inPool = (template: ResultityNodeSpec, pool: Pool | undefined): ResultityNodeSpec =>
-  pool === undefined
-    ? template
-    : {
-        ...template,
-        placement: {
-          ...template.placement,
-          pool: pool.name,
-          ...(pool.nodeSelector === undefined
-            ? {}
-            : { nodeSelector: { ...template.placement.nodeSelector, ...pool.nodeSelector } }),
-          ...(pool.tolerations === undefined
-            ? {}
-            : { tolerations: [...(template.placement.tolerations ?? []), ...pool.tolerations] }),
-          ...(pool.gpu === undefined ? {} : { gpu: pool.gpu }),
-        },
-      };
+  pool === undefined ? template : { ...template, placement: placementIn(template.placement, pool) };
 
 type Verdict = Omit<ConditionUpdate<FleetConditionType>, 'type' | 'observedGeneration'>;
 const verdict = (status: Verdict['status'], reason: Reason, message: string): Verdict => ({ status, reason, message });

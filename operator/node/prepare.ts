@@ -8,6 +8,7 @@ import {
   type FitVerdict,
   fitOfNode,
   gpuWanted,
+  networkNotFound,
 } from '../../src/placement/index.ts';
 import { parseAddress } from '../../src/protocol/index.ts';
 import { argProblems } from '../../src/runtime/args.ts';
@@ -59,11 +60,7 @@ const blocked = (
 
 const networkFound: Check = ({ node, network }) =>
   network.at === 'missing'
-    ? blocked(
-        'ConfigSynced',
-        'NetworkNotFound',
-        `there is no ResultityNetwork "${node.spec.networkRef.name}" in this namespace; apply it, the node goes on by itself`,
-      )
+    ? blocked('ConfigSynced', 'NetworkNotFound', networkNotFound(node.spec.networkRef.name))
     : undefined;
 
 const networkReady: Check = ({ network }, draft) => {

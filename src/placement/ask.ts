@@ -1,4 +1,4 @@
-import type { Placement, ResultityNodeSpec, Storage, Toleration } from '../api/index.ts';
+import type { Placement, Pool, ResultityNodeSpec, Storage, Toleration } from '../api/index.ts';
 import { type FitVerdict, planFit } from './fit.ts';
 import { resourceOf } from './groups.ts';
 import type { GpuOffer } from './inventory.ts';
@@ -31,6 +31,15 @@ export const podTolerations = (placement: Placement): Toleration[] => [
     }),
   ),
 ];
+
+/** The placement of a fleet's template in one of its pools: the pool adds labels and tolerations, and replaces the GPU. */
+export const placementIn = (placement: Placement, pool: Pool): Placement => ({
+  ...placement,
+  pool: pool.name,
+  ...(pool.nodeSelector === undefined ? {} : { nodeSelector: { ...placement.nodeSelector, ...pool.nodeSelector } }),
+  ...(pool.tolerations === undefined ? {} : { tolerations: [...(placement.tolerations ?? []), ...pool.tolerations] }),
+  ...(pool.gpu === undefined ? {} : { gpu: pool.gpu }),
+});
 
 /** A model as the snapshot or an ApprovedModel describes it. */
 export interface AskedModel {

@@ -4,13 +4,14 @@
  * Reading order: accelerators (what resources and labels mean, as data), inventory (Kubernetes nodes and pods → GPU offers),
  * cluster (raw objects → those), select (selectors, affinity, taints as the scheduler judges them), obstacles (why an offer
  * does not hold a model, and the words for it), groups (equal offers are judged once), fit (a need against all offers, with
- * its explanation), ask (a ResultityNode and a model → need and limits), assign (one model out of the approved ones).
+ * its explanation), ask (a ResultityNode and a model → need and limits), assign (one model out of the approved ones),
+ * why-not (the whole answer for one node) with remedies (what to do).
  *
  * Invariants: a verdict is advice, never a place (no node is chosen here, the scheduler does that); what a label does not
  * say counts as unknown and never as too small; the same input gives the same words, so an unchanged cluster writes nothing;
  * conditions, events and the plugin take their words from here.
  */
-export { gpuProblem, migResource, profileMiB } from './accelerators.ts';
+export { gpuProblem, profileMiB } from './accelerators.ts';
 export * from './ask.ts';
 export * from './assign.ts';
 export * from './cluster.ts';
@@ -19,3 +20,4 @@ export * from './inventory.ts';
 export type { FitLimits, GpuNeed, Obstacle } from './obstacles.ts';
 export * from './quantity.ts';
 export type { AffinityTerms, Toleration } from './select.ts';
+export * from './why-not.ts';
