@@ -4,7 +4,7 @@
  * healed, and what was seen is judged. `--check FOLDER` judges kept records again.
  */
 import { parseArgs } from 'node:util';
-import { check, readHistory, run, table, tableOf } from '../../test/chaos/index.ts';
+import { check, KINDS, type Kind, readHistory, run, table, tableOf } from '../../test/chaos/index.ts';
 
 const { values } = parseArgs({
   options: {
@@ -14,6 +14,8 @@ const { values } = parseArgs({
     slots: { type: 'string', default: '64' },
     open: { type: 'string', default: '50' },
     'token-ms': { type: 'string', default: '400' },
+    /** Kinds of disconnect, with commas; every kind by default. */
+    kinds: { type: 'string' },
     minutes: { type: 'string', default: '240' },
     dir: { type: 'string' },
     check: { type: 'string' },
@@ -26,6 +28,12 @@ const whole = (name: keyof typeof values, fallback = ''): number => {
   if (!Number.isInteger(n) || n < 0) throw new Error(`--${name} ${text} is no whole number`);
   return n;
 };
+const kindsOf = (text: string): Kind[] =>
+  text.split(',').map((name) => {
+    const kind = KINDS.find((k) => k === name);
+    if (!kind) throw new Error(`--kinds ${name} is none of ${KINDS.join(', ')}`);
+    return kind;
+  });
 
 if (values.check !== undefined) {
   const history = readHistory(values.check);
@@ -48,7 +56,7 @@ if (values.check !== undefined) {
     slots: whole('slots'),
     tokenMs: whole('token-ms'),
     open: whole('open'),
-    patient: true,
+    plan: values.kinds === undefined ? {} : { kinds: kindsOf(values.kinds) },
     limitMs: whole('minutes') * 60_000,
     ...(values.dir === undefined ? {} : { dir: values.dir }),
     say,

@@ -14,5 +14,5 @@ export { FaultProxy, type Toxic } from './proxy.ts';
 export { seeded } from './random.ts';
 export { type History, readHistory } from './records.ts';
 export { type RunReport, run } from './run.ts';
-export { KINDS, plan } from './schedule.ts';
+export { KINDS, type Kind, plan } from './schedule.ts';
 export { table, tableOf } from './table.ts';

@@ -8,7 +8,7 @@ import type { NodeSite } from './node-site.ts';
 import { until } from './processes.ts';
 import { seeded } from './random.ts';
 import { addRecords, type FaultRecord, type History, readHistory } from './records.ts';
-import { type Planned, plan } from './schedule.ts';
+import { isDeathOfAgent, isOfNetwork, type Planned, type PlanOptions, plan } from './schedule.ts';
 import { Site } from './site.ts';
 import { strike } from './strike.ts';
 
@@ -22,8 +22,8 @@ export interface RunOptions {
   readonly tokenMs: number;
   /** Jobs that must be open at the engine of the node that is struck, half of them with a stream that has begun. */
   readonly open: number;
-  /** Silences and freezes of 40 s and more are part of the plan. */
-  readonly patient: boolean;
+  /** What is planned. */
+  readonly plan: PlanOptions;
   /** The run ends after this long, with what it has. */
   readonly limitMs: number;
   /** Where logs and records go; a fresh folder that is removed when nothing is wrong, if not given. */
@@ -83,12 +83,14 @@ class Driver {
   #stopped: string | undefined;
   #done = 0;
   #networkDown = false;
+  /** Half-open connections of which the service is to find out by itself. */
+  #silences = 0;
 
   constructor(site: Site, dir: string, options: RunOptions) {
     this.#site = site;
     this.#dir = dir;
     this.#o = options;
-    this.#plan = [...plan(options.seed, options.disconnects, options.patient)];
+    this.#plan = [...plan(options.seed, options.disconnects, options.plan)];
     this.#load = new Load({
       port: site.port,
       apiKey: site.apiKey,
@@ -140,7 +142,7 @@ class Driver {
     for (let fault = this.#next(sinceDeath); fault; fault = this.#next(sinceDeath)) {
       if (fault.latencyMs > 0) node.proxy.toxics = [{ kind: 'latency', ms: fault.latencyMs, jitterMs: 10 }];
       await pause(fault.waitMs);
-      const ofNetwork = fault.kind.endsWith('network');
+      const ofNetwork = isOfNetwork(fault.kind);
       let open = 0;
       await until(
         `${this.#o.open} jobs are open at ${node.address} again`,
@@ -155,18 +157,21 @@ class Driver {
         },
         signal,
       );
-      // another worker may have taken it down in between
-      if (ofNetwork && this.#networkDown) {
+      // another worker may have taken it down in between, or left it alone with a silence that its death would end
+      if (ofNetwork && (this.#networkDown || this.#silences > 0)) {
         this.#plan.unshift(fault);
         continue;
       }
       this.#networkDown ||= ofNetwork;
+      const silence = fault.patient && fault.cut === 'client' ? 1 : 0;
+      this.#silences += silence;
       node.struck = true;
       const atNode = { open, streaming: this.#load.streamingOf(node.address) };
       const whole = { open: await this.#site.open(), streaming: this.#load.streaming };
       const before = new Map(this.#site.nodes.map((n) => [n, n.proxy.sockets]));
       const struck = await strike(this.#site, node, fault, signal).finally(() => {
         node.struck = false;
+        this.#silences -= silence;
         if (ofNetwork) this.#networkDown = false;
       });
       const healedAt = Date.now();
@@ -174,7 +179,7 @@ class Driver {
       addRecords(this.#dir, 'journal', rows);
       const count = (state: 'accepted' | 'result'): number => rows.filter((r) => r.state === state).length;
       const { n, kind } = fault;
-      sinceDeath = kind.endsWith('agent') ? 0 : sinceDeath + 1;
+      sinceDeath = isDeathOfAgent(kind) ? 0 : sinceDeath + 1;
       const recoveredMs = await this.#recovered(ofNetwork ? this.#site.nodes : [node], (one) =>
         kind === 'freeze' ? true : [...one.proxy.sockets].some((s) => !before.get(one)?.has(s)),
       );
@@ -196,10 +201,14 @@ class Driver {
     }
   }
 
-  /** The next of the plan; or the next death of an agent, when this one was cut off so often that its back-off has grown long. */
+  /**
+   * The next of the plan that may be now; or the next death of an agent, when this one was cut off so often that its back-off
+   * has grown long.
+   */
   #next(sinceDeath: number): Planned | undefined {
-    const at =
-      sinceDeath < DEATH_AFTER ? 0 : this.#plan.findIndex((f, i) => i < LOOK_AHEAD && f.kind.endsWith('agent'));
+    const wanted = ({ kind }: Planned): boolean =>
+      sinceDeath < DEATH_AFTER ? this.#silences === 0 || !isOfNetwork(kind) : isDeathOfAgent(kind);
+    const at = this.#plan.findIndex((f, i) => i < LOOK_AHEAD && wanted(f));
     return this.#plan.splice(Math.max(at, 0), 1)[0];
   }
 

@@ -21,6 +21,10 @@ export const KINDS = [
   'freeze',
 ] as const;
 export type Kind = (typeof KINDS)[number];
+/** True for what takes the service down, and so strikes every node. */
+export const isOfNetwork = (kind: Kind): boolean => kind.endsWith('-network');
+/** True for what ends the agent's process, and with it its back-off. */
+export const isDeathOfAgent = (kind: Kind): boolean => kind.endsWith('-agent');
 
 /** One forced disconnect, planned before the run so that a seed repeats it. */
 export interface Planned {
@@ -58,15 +62,30 @@ const PATIENT_EVERY = 5;
 const FREEZE_EVERY = 3;
 const LONG_EVERY = 4;
 
-/** @param patient false leaves out what lasts 40 s and more, for a short run */
-export const plan = (seed: number, disconnects: number, patient = true): readonly Planned[] => {
+export interface PlanOptions {
+  /** False leaves out what lasts 40 s and more, for a short run. */
+  readonly patient?: boolean;
+  /** Only these; every one by default. */
+  readonly kinds?: readonly Kind[];
+}
+
+/** So many disconnects; freezes come on top, as one of 5 s leaves the session whole. */
+export const plan = (
+  seed: number,
+  disconnects: number,
+  { patient = true, kinds = KINDS }: PlanOptions = {},
+): readonly Planned[] => {
   const random: Random = seeded(seed, 'schedule');
   const points = { agent: pointsOf('agent'), network: pointsOf('network') };
   const counts = new Map<Kind, number>();
   const planned: Planned[] = [];
-  for (let block = 1; planned.length < disconnects; block++) {
-    const kinds: Kind[] = block % FREEZE_EVERY === 0 ? [...BLOCK, 'freeze'] : [...BLOCK];
-    for (const kind of random.shuffled(kinds)) {
+  if (kinds.every((k) => k === 'freeze')) throw new Error('a plan needs a kind that disconnects');
+  let left = disconnects;
+  for (let block = 1; left > 0; block++) {
+    const all: Kind[] = block % FREEZE_EVERY === 0 ? [...BLOCK, 'freeze'] : [...BLOCK];
+    for (const kind of random.shuffled(all.filter((k) => kinds.includes(k)))) {
+      if (left === 0) break;
+      if (kind !== 'freeze') left--;
       const nth = (counts.get(kind) ?? 0) + 1;
       counts.set(kind, nth);
       const isPatient = patient && kind === 'half-open' && nth % PATIENT_EVERY === 0;
@@ -88,7 +107,7 @@ export const plan = (seed: number, disconnects: number, patient = true): readonl
       });
     }
   }
-  return planned.slice(0, disconnects);
+  return planned;
 };
 
 const downMs = (kind: Kind, nth: number, patient: boolean, random: Random): number => {

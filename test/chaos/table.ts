@@ -95,9 +95,11 @@ export const tableOf = (history: History, verdict: Verdict): string => {
   return lines.join('\n');
 };
 
-/** How long one end took to find out by itself that the other one is gone. */
+/** How long one end took to find out by itself that the other one is gone. A service that was killed meanwhile did not. */
 const silences = (side: 'node' | 'service', faults: readonly FaultRecord[]): string => {
-  const of = faults.filter((f) => f.silent === side);
+  const killed = (f: FaultRecord): boolean =>
+    side === 'service' && faults.some((k) => k.diedAt !== undefined && k.diedAt >= f.at && k.diedAt <= f.healedAt);
+  const of = faults.filter((f) => f.silent === side && !killed(f));
   const gaveUp = of.flatMap((f) => f.gaveUpMs ?? []);
   return `half-open, ${side} left alone: ${of.length}, gave up after p50 ${seconds(quantile(gaveUp, 0.5))} s, max ${seconds(quantile(gaveUp, 1))} s, not in 45 s: ${of.length - gaveUp.length}`;
 };

@@ -143,10 +143,16 @@ describe('a schedule of disconnects', () => {
     const points = new Set(plan(7, 200).flatMap((p) => p.point ?? []));
     expect(points).to.deep.equal(new Set([...pointsOf('agent'), ...pointsOf('network')]));
   });
+  it('counts disconnects without the freezes, and can be of some kinds alone', () => {
+    expect(plan(7, 200).filter((p) => p.kind !== 'freeze')).to.have.length(200);
+    expect(new Set(plan(7, 50, { kinds: ['reset', 'slow'] }).map((p) => p.kind))).to.deep.equal(
+      new Set(['reset', 'slow']),
+    );
+  });
   it('leaves node and service to a silence of 40 s in turn, and neither in a short run', () => {
     const patient = plan(7, 400).filter((p) => p.patient);
     expect(patient.map((p) => p.cut).slice(0, 4)).to.deep.equal(['upstream', 'client', 'upstream', 'client']);
-    const short = plan(7, 400, false);
+    const short = plan(7, 400, { patient: false });
     expect(short.filter((p) => p.patient || p.downMs > 5_000)).to.deep.equal([]);
   });
 });

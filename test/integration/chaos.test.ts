@@ -17,7 +17,14 @@ describe('network service and agents torn apart under load', function () {
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), 'resultity-chaos-'));
     const size = { disconnects: KINDS_OF_SEED.length, nodes: 1, slots: 60, open: 50, tokenMs: 200 };
-    report = await run({ ...size, seed: SEED, patient: false, limitMs: 60_000, dir: join(dir, 'run'), say: () => {} });
+    report = await run({
+      ...size,
+      seed: SEED,
+      plan: { patient: false },
+      limitMs: 60_000,
+      dir: join(dir, 'run'),
+      say: () => {},
+    });
     if (report.stopped !== undefined || report.verdict.violations.length > 0)
       process.stderr.write(`${table(report)}\n`);
   });
