@@ -21,6 +21,9 @@ export const slug = (text: string): string =>
 /** The pod of a node carries the node's name, so the API server itself keeps it to one live pod per identity. */
 export const podName = (node: string): string => bounded(node);
 
+/** The pod that brings new images to the machine of a node's pod. */
+export const pullName = (node: string): string => bounded(`${node}-pull`);
+
 /** The Secret with a generated key: the node's name and the key's address. */
 export const keySecretName = (node: string, nodeId: string): string => bounded(`${node}-${nodeId.toLowerCase()}`);
 
@@ -43,7 +46,7 @@ export const modelName = (network: string, model: string): string => {
 export const modelLabel = (model: string): string =>
   bounded(model.replace(/[^A-Za-z0-9._-]/g, '.').replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, ''));
 
-export type Role = 'node' | 'trust' | 'config' | 'key' | 'state' | 'models' | 'model' | 'agent-account';
+export type Role = 'node' | 'trust' | 'config' | 'key' | 'state' | 'models' | 'model' | 'agent-account' | 'pull';
 
 /** Labels of every child. */
 export const childLabels = (

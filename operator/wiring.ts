@@ -9,7 +9,17 @@ import { KIND } from './kinds.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import { modelController } from './model/index.ts';
 import { NetworkViews, networkController } from './network/index.ts';
-import { BY_NETWORK, networkKeyOf, nodeController } from './node/index.ts';
+import {
+  BY_GROUP,
+  BY_HELD,
+  BY_MACHINE,
+  BY_NETWORK,
+  groupOf,
+  heldOf,
+  machineNameOf,
+  networkKeyOf,
+  nodeController,
+} from './node/index.ts';
 
 export interface Parts {
   readonly manager: Manager;
@@ -35,11 +45,17 @@ export const wire = (parts: Parts): EventRecorder => {
   const fleets = manager.cache(KIND.fleet, where);
   const nodes = manager.cache(KIND.node, {
     ...where,
-    indexers: { [BY_NETWORK]: (n) => [networkKeyOf(n)], [BY_FLEET]: fleetUidOf },
+    indexers: {
+      [BY_NETWORK]: (n) => [networkKeyOf(n)],
+      [BY_FLEET]: fleetUidOf,
+      [BY_GROUP]: (n) => [groupOf(n)],
+      [BY_HELD]: heldOf,
+      [BY_MACHINE]: machineNameOf,
+    },
   });
   const pods = manager.cache(KIND.pod, {
     ...where,
-    transform: slimPod((pod) => pod.metadata?.labels?.[LABEL.role] === 'node'),
+    transform: slimPod((pod) => ['node', 'pull'].includes(pod.metadata?.labels?.[LABEL.role] ?? '')),
   });
   const kubernetesNodes = flags['watch-nodes']
     ? manager.cache(KIND.kubernetesNode, { transform: slimNode })
@@ -63,6 +79,7 @@ export const wire = (parts: Parts): EventRecorder => {
     nodeController({
       ...common,
       pods,
+      fleets,
       kubernetesNodes,
       inventory,
       agentClusterRole: flags['agent-cluster-role'],

@@ -34,7 +34,7 @@ export interface FleetDecision {
 /** `<fleet>-<ordinal>`: the ordinal is stable, and with it the node's identity for as long as the node lives. */
 export const memberName = (fleet: string, ordinal: number): string => bounded(`${fleet}-${ordinal}`);
 
-/** Which nodes a fleet shall have and how far it is. No rollout yet: a changed template reaches a node with its next pod. Pure. */
+/** Which nodes a fleet shall have and how far it is. How a changed template reaches their pods is the nodes' own (operator/node/rollout.ts). Pure. */
 export const decideFleet = ({ fleet, nodes, now }: FleetFacts): FleetDecision => {
   const name = fleet.metadata.name ?? '';
   const leaving = fleet.metadata.deletionTimestamp !== undefined;
@@ -75,6 +75,9 @@ const inPool = (template: ResultityNodeSpec, pool: Pool | undefined): ResultityN
 type Verdict = Omit<ConditionUpdate<FleetConditionType>, 'type' | 'observedGeneration'>;
 const verdict = (status: Verdict['status'], reason: Reason, message: string): Verdict => ({ status, reason, message });
 
+/** Reasons of Progressing of a node that is not what its template says yet. */
+const BEHIND: ReadonlySet<string> = new Set(['UpdateHeld', 'PullingImage', 'Updating', 'RolledBack']);
+
 const statusOf = (
   fleet: ResultityFleet,
   nodes: readonly ResultityNode[],
@@ -83,8 +86,8 @@ const statusOf = (
 ): ResultityFleetStatus => {
   const { replicas, pools } = fleet.spec;
   const ready = nodes.filter((n) => isTrue(n.status?.conditions, 'Ready')).length;
-  const outdated = nodes.filter(
-    (n) => getCondition(n.status?.conditions, 'Progressing')?.reason === 'TemplateOutdated',
+  const outdated = nodes.filter((n) =>
+    BEHIND.has(getCondition(n.status?.conditions, 'Progressing')?.reason ?? ''),
   ).length;
   const progressing =
     nodes.length < replicas
@@ -92,11 +95,7 @@ const statusOf = (
       : nodes.length > replicas
         ? verdict('True', 'ScalingDown', `${nodes.length} nodes exist, ${replicas} are wanted`)
         : outdated > 0
-          ? verdict(
-              'False',
-              'TemplateOutdated',
-              `${outdated} pods are of an older template; this version rolls nothing out, delete pods one by one to renew them`,
-            )
+          ? verdict('False', 'RollingOut', `${outdated} nodes are not updated yet; their nodes say why in Progressing`)
           : verdict('False', 'Settled', 'nothing is under way');
   const verdicts: [FleetConditionType, Verdict][] = [
     [

@@ -6,6 +6,7 @@ import {
   isAlreadyExists,
   isConflict,
   isNotFound,
+  type JsonPatchOp,
   type KubeClient,
   type KubeMetrics,
   type ReconcileContext,
@@ -14,15 +15,15 @@ import {
 import { assertNever, type Clock, type Secret } from '../../src/lib/index.ts';
 import { createSigner, generatePrivateKey } from '../../src/protocol/index.ts';
 import { KIND } from '../kinds.ts';
-import { podName } from '../names.ts';
+import { podName, pullName } from '../names.ts';
 import type { Pod } from '../pod-types.ts';
 import { writeStatus } from '../status-writer.ts';
-import { containerStatus } from './conditions.ts';
 import { type Decision, incarnation, type StatusIntent, type Step } from './decide.ts';
 import { eventsOf } from './events.ts';
 import type { NodeFacts, Refusal } from './facts.ts';
 import { applyAgentAccount, createClaims, keySecret } from './ground.ts';
 import { ownStatus } from './status.ts';
+import { containerStatus } from './trouble.ts';
 
 export interface NodeApplyOptions {
   readonly client: KubeClient;
@@ -90,6 +91,21 @@ export class NodeApply {
           break;
         case 'markPod':
           await this.#markPod(node, step, context);
+          break;
+        case 'patchImage':
+          await this.#patchImage(node, step, context);
+          break;
+        case 'createPull':
+          await this.#createPull(step.pod, context);
+          break;
+        case 'deletePull':
+          await this.#deletePull(node, step.uid, context);
+          break;
+        case 'rememberRollback':
+          node = await this.#annotate(node, { [ANNOTATION.rolledBack]: JSON.stringify(step.value) }, context);
+          break;
+        case 'forgetAgent':
+          node = await this.#forgetAgent(node, context);
           break;
         case 'deletePod':
           await this.#deletePod(node, step, context);
@@ -203,6 +219,7 @@ export class NodeApply {
       if (isNotFound(error) || isConflict(error)) return; // it is gone, or another one: the next turn sees it
       throw error;
     }
+    if (step.tell) this.#tell(node, step.tell.reason, step.tell.note);
     if (step.annotations[ANNOTATION.drain] === 'true')
       this.#tell(node, 'DrainStarted', `running jobs may finish, at most ${node.spec.drain.timeoutSeconds} s`);
   }
@@ -210,8 +227,9 @@ export class NodeApply {
   async #deletePod(
     node: ResultityNode,
     step: Extract<Step, { do: 'deletePod' }>,
-    { signal, log }: ReconcileContext,
+    context: ReconcileContext,
   ): Promise<void> {
+    const { signal, log } = context;
     const pod = this.#ref(node);
     log.info({ pod: pod.name, why: step.why, force: step.force }, 'deleting the pod');
     try {
@@ -224,7 +242,9 @@ export class NodeApply {
       if (isNotFound(error) || isConflict(error)) return;
       throw error;
     }
-    if (step.force) await this.#takeForceOff(node, signal);
+    // It was meant for that one pod, not for every one to come.
+    if (node.metadata.annotations?.[ANNOTATION.forceReplace] !== undefined)
+      await this.#annotate(node, { [ANNOTATION.forceReplace]: null }, context);
     if (step.why === 'drained') this.#tell(node, 'DrainCompleted', 'every running job has finished');
     else if (step.why === 'drain timed out')
       this.#tell(node, 'DrainTimedOut', `jobs were still running after ${node.spec.drain.timeoutSeconds} s`, 'Warning');
@@ -235,15 +255,81 @@ export class NodeApply {
     this.#o.recorder.record(KIND.node, node, { type, reason, note });
   }
 
-  /** It was meant for that one pod, not for every one to come. */
-  async #takeForceOff(node: ResultityNode, signal: AbortSignal): Promise<void> {
+  /** One patch: the image, and the annotations that say how far the update is. */
+  async #patchImage(
+    node: ResultityNode,
+    step: Extract<Step, { do: 'patchImage' }>,
+    { wrote, signal, log }: ReconcileContext,
+  ): Promise<void> {
+    const at = `/spec/${step.part === 'agent' ? 'initContainers' : 'containers'}/${step.index}`;
+    const pointer = (key: string): string => `/metadata/annotations/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const patch: JsonPatchOp[] = [
+      { op: 'test', path: '/metadata/uid', value: step.uid },
+      { op: 'test', path: `${at}/name`, value: CONTAINER[step.part] },
+      { op: 'test', path: `${at}/image`, value: step.from },
+      { op: 'replace', path: `${at}/image`, value: step.to },
+      // `add` replaces what is there, and null is put as the empty text: a JSON patch cannot take away what may be missing
+      ...Object.entries(step.annotations).map(([key, value]) => ({
+        op: 'add' as const,
+        path: pointer(key),
+        value: value ?? '',
+      })),
+    ];
+    try {
+      wrote(this.#o.pods, await this.#o.client.patchJson(KIND.pod, this.#ref(node), patch, { signal }));
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return;
+      throw error;
+    }
+    log.info({ part: step.part, from: step.from, to: step.to }, 'image patched in place');
+    if (step.tell)
+      this.#tell(node, step.tell.reason, step.tell.note, step.tell.reason === 'RolledBack' ? 'Warning' : 'Normal');
+  }
+
+  async #createPull(pod: Pod, { wrote, signal }: ReconcileContext): Promise<void> {
+    try {
+      wrote(this.#o.pods, await this.#o.client.create(KIND.pod, pod, { signal }));
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+    }
+  }
+
+  async #deletePull(node: ResultityNode, uid: string, { signal }: ReconcileContext): Promise<void> {
+    const { name = '', namespace } = node.metadata;
+    try {
+      await this.#o.client.delete(KIND.pod, { name: pullName(name), namespace }, { uid, signal });
+    } catch (error) {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+
+  /** It is the agent's field, so a merge patch takes it away whoever owns it; the next agent writes its own. */
+  async #forgetAgent(node: ResultityNode, { wrote, signal }: ReconcileContext): Promise<ResultityNode> {
     const { name = '', namespace, uid } = node.metadata;
-    await this.#o.client.patchMerge(
+    const written = await this.#o.client.patchMerge(
       KIND.node,
       { name, namespace },
-      { metadata: { uid, annotations: { [ANNOTATION.forceReplace]: null } } },
+      { metadata: { uid }, status: { agent: null } },
+      { subresource: 'status', signal },
+    );
+    wrote(this.#o.nodes, written);
+    return written;
+  }
+
+  async #annotate(
+    node: ResultityNode,
+    annotations: Record<string, string | null>,
+    { wrote, signal }: ReconcileContext,
+  ): Promise<ResultityNode> {
+    const { name = '', namespace, uid } = node.metadata;
+    const written = await this.#o.client.patchMerge(
+      KIND.node,
+      { name, namespace },
+      { metadata: { uid, annotations } },
       { signal },
     );
+    wrote(this.#o.nodes, written);
+    return written;
   }
 
   /** The kubelet started the runtime again: told once for each time. */

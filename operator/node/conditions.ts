@@ -1,10 +1,12 @@
 import { ANNOTATION, CONTAINER } from '../../src/api/contract.ts';
 import { type ConditionUpdate, getCondition, type NodeConditionType, type Reason } from '../../src/api/index.ts';
 import { type Tier, tierAtLeast } from '../../src/protocol/index.ts';
-import type { ContainerStatus, Pod } from '../pod-types.ts';
+import type { Pod } from '../pod-types.ts';
 import { reasonOfCode } from '../reasons.ts';
 import type { NodeFacts } from './facts.ts';
 import type { Prepared } from './prepare.ts';
+import { containerStatus, containerTrouble } from './trouble.ts';
+import { no, unknown, type Verdict, yes } from './verdict.ts';
 
 /** What the conditions are derived from: the facts, what the checks said, and what is decided already. */
 export interface Scene {
@@ -17,52 +19,9 @@ export interface Scene {
   readonly draining: string | undefined;
   /** Something on the pod's way that is no check: a pod that must go first, a foreign pod of that name. */
   readonly podTrouble: Verdict | undefined;
-  /** The pod was made from an older template. */
-  readonly outdated: boolean;
+  /** What is to be said of the pod's images and template: an update under way (True) or held back (False). */
+  readonly update: Verdict | undefined;
 }
-
-export interface Verdict {
-  readonly status: 'True' | 'False' | 'Unknown';
-  readonly reason: Reason;
-  readonly message: string;
-}
-
-const yes = (reason: Reason, message: string): Verdict => ({ status: 'True', reason, message });
-const no = (reason: Reason, message: string): Verdict => ({ status: 'False', reason, message });
-const unknown = (reason: Reason, message: string): Verdict => ({ status: 'Unknown', reason, message });
-
-export const containerStatus = (pod: Pod | undefined, name: string): ContainerStatus | undefined =>
-  [...(pod?.status?.initContainerStatuses ?? []), ...(pod?.status?.containerStatuses ?? [])].find(
-    (c) => c.name === name,
-  );
-
-const PULL = new Set([
-  'ErrImagePull',
-  'ImagePullBackOff',
-  'InvalidImageName',
-  'ErrImageNeverPull',
-  'ImageInspectError',
-  'RegistryUnavailable',
-]);
-
-/** What keeps a container from running, in words that do not change from try to try. Termination messages are hostile: not shown. */
-export const containerTrouble = (status: ContainerStatus | undefined): Verdict | undefined => {
-  if (status === undefined) return undefined;
-  const waiting = status.state?.waiting?.reason;
-  const last = status.lastState?.terminated ?? status.state?.terminated;
-  if (waiting !== undefined && PULL.has(waiting))
-    return no('ImagePullError', `the ${status.name} image cannot be pulled (${waiting}); see the pod's events`);
-  if (last?.reason === 'OOMKilled' && status.ready !== true)
-    return no('ContainerOOMKilled', `the ${status.name} container ran out of memory; raise its limit`);
-  if (waiting === 'CrashLoopBackOff')
-    return no(
-      'ContainerCrashLoopBackOff',
-      `the ${status.name} container ends with exit code ${last?.exitCode ?? '?'} again and again; see its log`,
-    );
-  if (waiting === 'CreateContainerConfigError' || waiting === 'CreateContainerError')
-    return no('PodRefused', `the ${status.name} container cannot be created (${waiting}); see the pod's events`);
-  return undefined;
-};
 
 type Derive = (scene: Scene, so: (type: NodeConditionType) => Verdict) => Verdict;
 
@@ -102,6 +61,12 @@ const podScheduled: Derive = (scene) => {
 const agentReady: Derive = (scene) => {
   const stop = blockedAs(scene, 'AgentReady');
   if (scene.pod === undefined) return stop ?? noPod(scene);
+  const { machine } = scene.facts;
+  if (machine.state === 'unreachable')
+    return unknown(
+      'MachineUnreachable',
+      `machine ${machine.name} does not answer; no second pod is made until it is back, out of service, or force-replace is set`,
+    );
   const status = containerStatus(scene.pod, CONTAINER.agent);
   const trouble = containerTrouble(status);
   if (trouble) return trouble;
@@ -278,7 +243,7 @@ const serving: Derive = ({ facts, pod, prepared, podTrouble }, so) => {
   const working = phase === 'Active' || phase === 'Draining' || phase === 'Handover';
   const first = (['AgentReady', 'RuntimeReady', 'ModelsVerified'] as const).find((type) => so(type).status !== 'True');
   if (first === undefined && working) return yes('Serving', 'the engine serves its model');
-  if (first !== undefined) return no(so(first).reason, so(first).message);
+  if (first !== undefined) return so(first).status === 'Unknown' ? so(first) : no(so(first).reason, so(first).message);
   return no('NotServing', `the agent is ${phase ?? 'silent'}`);
 };
 
@@ -290,13 +255,15 @@ const progressing: Derive = (scene, so) => {
     return yes('PodPending', scene.podTrouble?.message ?? 'the pod is being made');
   }
   const { agent } = facts.node.status ?? {};
+  const { update } = scene;
+  if (update?.status === 'True') return update;
+  const settled = so('Serving').status === 'True' || agent?.phase === 'Paused';
+  // A configuration that waits for an image waits as long as the image is held back.
+  if (update !== undefined && settled) return update;
   const stuck = agent?.config?.blocked;
   if (agent?.config?.pending !== undefined && (stuck === undefined || stuck.reason === 'ImageMismatch'))
     return yes('DigestPending', 'a new configuration is being applied');
-  if (so('Serving').status === 'True' || agent?.phase === 'Paused')
-    return scene.outdated
-      ? no('TemplateOutdated', 'the pod was made from an older template; delete the pod to apply the newer one')
-      : no('Settled', 'nothing is under way');
+  if (settled) return no('Settled', 'nothing is under way');
   if (agent?.phase === 'Failed') return no('NotReady', 'the agent has failed');
   const first = (
     ['PodScheduled', 'AgentReady', 'Registered', 'ModelsVerified', 'RuntimeReady', 'RuntimeIsolated'] as const

@@ -1,4 +1,5 @@
-import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
+import { ANNOTATION } from '../../src/api/contract.ts';
+import { getCondition, isTrue, type ResultityNetwork, type ResultityNode } from '../../src/api/index.ts';
 import {
   Controller,
   changed,
@@ -15,7 +16,6 @@ import {
   type ReconcileContext,
   requeueAfter,
   type Source,
-  type Store,
 } from '../../src/kube/index.ts';
 import type { Logger } from '../../src/lib/index.ts';
 import { KIND } from '../kinds.ts';
@@ -24,15 +24,15 @@ import type { KubernetesNode } from '../pod-types.ts';
 import { NodeApply } from './apply.ts';
 import { decideNode } from './decide.ts';
 import type { Refusal } from './facts.ts';
-import { BY_NETWORK, gatherNode, type NodeSources } from './gather.ts';
+import { BY_NETWORK, gatherNode, groupOf, type NodeSources } from './gather.ts';
 import { NodeGauges } from './observed.ts';
+import { Turns } from './turns.ts';
 
-export interface NodeControllerOptions extends Omit<NodeSources, 'refusals'> {
+export interface NodeControllerOptions extends Omit<NodeSources, 'refusals' | 'turns'> {
   readonly log: Logger;
   readonly kubeMetrics: KubeMetrics;
   readonly metrics: OperatorMetrics;
   readonly recorder: EventRecorder;
-  readonly kubernetesNodes: Store<KubernetesNode> | undefined;
   readonly agentClusterRole: string;
   readonly concurrency: number;
 }
@@ -52,12 +52,14 @@ export const networkKeyOf = (node: ResultityNode): string =>
 export const nodeController = (o: NodeControllerOptions): Controller => {
   const refusals = new Map<string, Refusal>();
   const gauges = new NodeGauges(o.metrics);
-  const sources: NodeSources = { ...o, refusals };
+  const turns = new Turns();
+  const sources: NodeSources = { ...o, refusals, turns };
   const apply = new NodeApply({ ...o, refusals });
   const reconcile = async (key: string, context: ReconcileContext) => {
     const node = o.nodes.get(key);
     if (node === undefined) {
       refusals.delete(key);
+      turns.forget(key);
       gauges.forget(key);
       return done;
     }
@@ -72,6 +74,8 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
       )
         return requeueAfter(UNTRIED_MS);
       const decision = decideNode(facts);
+      // In the same turn of the event loop as the look at the others.
+      if (decision.begins !== undefined) turns.take(key, decision.begins, o.clock.monotonic());
       const again = await apply.run(facts, decision, context);
       gauges.show(key, node, decision.status);
       if (again) return requeueAfter(0);
@@ -91,6 +95,18 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
     reconcile,
   });
 };
+
+/** Nodes whose update waits, by their group: when another one of it goes on, they are looked at again. */
+export const BY_HELD = 'held';
+export const heldOf = (node: ResultityNode): readonly string[] =>
+  progressOf(node) === 'UpdateHeld' ? [groupOf(node)] : [];
+const progressOf = (node: ResultityNode): string | undefined =>
+  getCondition(node.status?.conditions, 'Progressing')?.reason;
+
+/** Nodes by the machine that their pod is on. */
+export const BY_MACHINE = 'machine';
+export const machineNameOf = (node: ResultityNode): readonly string[] =>
+  node.status?.kubernetesNode === undefined ? [] : [node.status.kubernetesNode];
 
 const nodeSources = (o: NodeControllerOptions): Source[] => {
   const ofNetwork = (key: string): ResultityNode[] => o.nodes.byIndex(BY_NETWORK, key);
@@ -112,6 +128,15 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
       ]),
     ),
     owns(o.pods, KIND.node),
+    maps(
+      o.nodes,
+      (n) => o.nodes.byIndex(BY_HELD, groupOf(n)).map(keyOf),
+      changed((n) => [
+        progressOf(n),
+        isTrue(n.status?.conditions, 'Serving'),
+        n.metadata.annotations?.[ANNOTATION.rolledBack],
+      ]),
+    ),
     maps<ResultityNetwork>(
       o.networks,
       (n) => ofNetwork(keyOf(n)).map(keyOf),
@@ -132,6 +157,11 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
             o.kubernetesNodes,
             unplaced,
             changed((n) => [n.metadata?.labels, n.spec, n.status?.allocatable]),
+          ),
+          maps<KubernetesNode>(
+            o.kubernetesNodes,
+            (n) => o.nodes.byIndex(BY_MACHINE, n.metadata?.name ?? '').map(keyOf),
+            changed((n) => [n.spec?.taints, n.status?.allocatable]),
           ),
         ]),
     every(o.clock, UNPLACED_MS, unplaced),

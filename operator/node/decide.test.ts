@@ -326,12 +326,24 @@ describe('a node with a pod', () => {
     }
   });
 
-  it('does not replace a pod of an older template, and says so', () => {
+  it('replaces a pod of an older template by draining it first', () => {
     const f = serving();
     const d = decideNode({ ...f, node: { ...f.node, spec: { ...f.node.spec, isolation: 'Sandbox' } } });
-    expect(steps(d)).to.deep.equal(['writeStatus']);
-    expect(condition(d, 'Progressing')).to.include({ status: 'False', reason: 'TemplateOutdated' });
-    expect(condition(d, 'Ready').status).to.equal('True');
+    expect(steps(d)).to.deep.equal(['writeStatus', 'markPod']);
+    expect((d.steps.at(-1) as { annotations: object }).annotations).to.include({ 'resultity.com/drain': 'true' });
+    expect(condition(d, 'Progressing')).to.include({ status: 'True', reason: 'Updating' });
+    expect(d.status.phase).to.equal('Updating');
+  });
+
+  it('takes a template hash of an older rule for no change, and writes its own', () => {
+    const f = serving();
+    const old = { ...f.pod!.metadata!.annotations, 'resultity.com/template-hash': '0123456789abcdef' };
+    const d = decideNode({ ...f, pod: { ...f.pod!, metadata: { ...f.pod!.metadata, annotations: old } } });
+    expect(condition(d, 'Progressing').reason).to.equal('Settled');
+    const mark = d.steps.find((s) => s.do === 'markPod') as { annotations: Record<string, string> };
+    expect(mark.annotations['resultity.com/template-hash']).to.equal(
+      f.pod!.metadata!.annotations!['resultity.com/template-hash'],
+    );
   });
 
   it('repairs a lost template hash instead of taking it for a change', () => {

@@ -1,11 +1,19 @@
-import { ANNOTATION, FINALIZER } from '../../src/api/contract.ts';
+import { ANNOTATION, CONTAINER, FINALIZER } from '../../src/api/contract.ts';
 import type { ConditionUpdate, NodeConditionType, NodePhase, ResultityNode } from '../../src/api/index.ts';
+import { CodedError } from '../../src/lib/index.ts';
 import type { Pod } from '../pod-types.ts';
-import { nodeConditionsOf, type Scene, type Verdict } from './conditions.ts';
+import { nodeConditionsOf, type Scene } from './conditions.ts';
 import type { NodeFacts } from './facts.ts';
-import { desiredPod, podLabels, templateHash } from './pod.ts';
+import { OUT_OF_SERVICE } from './machine.ts';
+import { desiredPod, hashOf, podLabels, templateHash } from './pod.ts';
 import type { PodInput } from './pod-input.ts';
 import { type Prepared, prepare } from './prepare.ts';
+import { pullPod } from './pull.ts';
+import type { RolloutDecision, RolloutStep, Told } from './rollout.ts';
+import type { RolledBack } from './rollout-state.ts';
+import { containerStatus, containerTrouble } from './trouble.ts';
+import { decideUpdate } from './update.ts';
+import { no, type Verdict } from './verdict.ts';
 
 /** One thing to do. Those before `writeStatus` are what the status speaks of; those after rest on what it says. */
 export type Step =
@@ -23,7 +31,15 @@ export type Step =
       readonly uid: string;
       readonly annotations: Readonly<Record<string, string | null>>;
       readonly labels: Readonly<Record<string, string>>;
+      readonly tell?: Told;
     }
+  /** The image of one container of the live pod, with annotations, in one patch; fails where it is not `from` any more. */
+  | (Extract<RolloutStep, { do: 'patchImage' }> & { readonly uid: string; readonly index: number })
+  | { readonly do: 'createPull'; readonly pod: Pod }
+  | { readonly do: 'deletePull'; readonly uid: string }
+  | { readonly do: 'rememberRollback'; readonly value: RolledBack }
+  /** What an agent said whose pod is gone is true no more. */
+  | { readonly do: 'forgetAgent' }
   | { readonly do: 'deletePod'; readonly uid: string; readonly force: boolean; readonly why: string };
 
 /** What the operator's part of the status shall say; conditions still without their times. */
@@ -44,10 +60,15 @@ export interface Decision {
   readonly status: StatusIntent;
   /** Look again after so long, although nothing changes. */
   readonly againMs: number | undefined;
+  /** A turn of the rollout is taken with this. */
+  readonly begins?: RolloutDecision['begins'];
 }
 
 /** A pod that failed is not replaced sooner than this after it was made: a machine that evicts at once is no hot loop. */
 const REPLACE_AFTER_MS = 10_000;
+
+/** How long an engine may be down on a machine that has lost a GPU before its node moves: a plug-in restarts in seconds. */
+const MOVE_AFTER_MS = 300_000;
 
 /** A pod that the API server refused (a quota, a policy) is tried again after this. */
 const TRY_AGAIN_MS = 15_000;
@@ -66,11 +87,7 @@ const living = (facts: NodeFacts): Decision => {
   if (!(node.metadata.finalizers ?? []).includes(FINALIZER.node)) steps.push({ do: 'addFinalizer' });
 
   if (foreign)
-    podTrouble = {
-      status: 'False',
-      reason: 'PodRefused',
-      message: 'a pod with this node’s name exists and is not its own; remove or rename it',
-    };
+    podTrouble = no('PodRefused', 'a pod with this node’s name exists and is not its own; remove or rename it');
   else if (own === undefined) {
     const waitMs = facts.refusal === undefined ? 0 : facts.refusal.at + TRY_AGAIN_MS - now;
     if (facts.refusal !== undefined)
@@ -79,6 +96,7 @@ const living = (facts: NodeFacts): Decision => {
         reason: 'PodRefused',
         message: `the API server refuses the pod: ${facts.refusal.message}`,
       };
+    if (node.status?.agent !== undefined && node.status.nodeId !== undefined) steps.push({ do: 'forgetAgent' });
     if (prepared.needsIdentity) steps.push({ do: 'makeIdentity' });
     else if (prepared.input && waitMs > 0) againMs = waitMs;
     else if (prepared.input)
@@ -86,13 +104,22 @@ const living = (facts: NodeFacts): Decision => {
         { do: 'makeGround', input: prepared.input },
         { do: 'createPod', pod: desiredPod(prepared.input, wishes(facts, prepared)) },
       );
+  } else if (forced(node)) {
+    podTrouble = no(
+      'FencingWait',
+      'the pod goes, as force-replace was set; the next one is made when its object is gone',
+    );
+    steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+  } else if (fenced(facts)) {
+    podTrouble = no('MachineLost', `${fenced(facts)}; another pod is made with the same identity`);
+    steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: fenced(facts) ?? '' });
   } else if (own.metadata?.deletionTimestamp !== undefined) {
-    podTrouble = {
-      status: 'False',
-      reason: 'FencingWait',
-      message: 'the old pod is ending; the next one is made when its object is gone',
-    };
-    if (forced(node)) steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+    podTrouble = no(
+      'FencingWait',
+      facts.machine.state === 'unreachable'
+        ? `the old pod’s machine ${facts.machine.name} does not answer: taint it ${OUT_OF_SERVICE} or annotate this node ${ANNOTATION.forceReplace}, once it is surely off`
+        : 'the old pod is ending; the next one is made when its object is gone',
+    );
   } else if (own.status?.phase === 'Failed' || own.status?.phase === 'Succeeded') {
     podTrouble = ended(own);
     const since = now - Date.parse(own.metadata?.creationTimestamp ?? '');
@@ -101,22 +128,62 @@ const living = (facts: NodeFacts): Decision => {
     else againMs = REPLACE_AFTER_MS - since;
   }
 
+  const lostSince = own !== undefined && podTrouble === undefined ? gpuLostFor(facts) : undefined;
+  if (own !== undefined && lostSince !== undefined) {
+    if (lostSince >= MOVE_AFTER_MS) {
+      podTrouble = no(
+        'GPULost',
+        `machine ${facts.machine.name} has fewer GPUs than its pods hold; another place is looked for`,
+      );
+      steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: podTrouble.message });
+    } else againMs = MOVE_AFTER_MS - lostSince;
+  }
   const live = own !== undefined && podTrouble === undefined ? own : undefined;
   const assignedModel =
     prepared.assignment?.kind === 'assigned' ? prepared.assignment.model : node.status?.assignedModel;
-  const outdated =
-    live !== undefined &&
-    prepared.input !== undefined &&
-    hashOf(live) !== undefined &&
-    hashOf(live) !== templateHash(prepared.input);
-  const scene: Scene = { facts, prepared, pod: live, assignedModel, draining: undefined, podTrouble, outdated };
+  const update = live === undefined ? undefined : decideUpdate(facts, prepared, live, assignedModel);
+  const scene: Scene = {
+    facts,
+    prepared,
+    pod: live,
+    assignedModel,
+    draining: undefined,
+    podTrouble,
+    update: update?.verdict,
+  };
   const status = statusOf(scene, own);
   steps.push({ do: 'writeStatus' });
   if (live !== undefined) {
     const mark = marks(live, { ...wishes(facts, prepared), ...incarnationOf(status) }, prepared.input);
     if (mark) steps.push(mark);
+    for (const step of update?.steps ?? []) steps.push(carriedOut(step, live, prepared.input));
+  } else if (facts.pull?.metadata?.ownerReferences?.some((o) => o.uid === node.metadata.uid))
+    steps.push({ do: 'deletePull', uid: uidOf(facts.pull) });
+  againMs = sooner(againMs, update?.againMs);
+  return { steps, status, againMs, ...(update?.begins === undefined ? {} : { begins: update.begins }) };
+};
+
+const sooner = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+
+/** A step of the rollout as one of the node's. */
+const carriedOut = (step: RolloutStep, pod: Pod, input: PodInput | undefined): Step => {
+  const uid = uidOf(pod);
+  switch (step.do) {
+    case 'mark':
+      return { do: 'markPod', uid, annotations: step.annotations, labels: {}, ...(step.tell && { tell: step.tell }) };
+    case 'patchImage': {
+      const containers = step.part === 'agent' ? pod.spec?.initContainers : pod.spec?.containers;
+      return { ...step, uid, index: (containers ?? []).findIndex((c) => c.name === CONTAINER[step.part]) };
+    }
+    case 'pull':
+      if (input === undefined) throw new CodedError('unreachable', 'a pull without a wanted pod');
+      return { do: 'createPull', pod: pullPod(input, step.images, pod.spec?.nodeName ?? '') };
+    case 'replacePod':
+      return { do: 'deletePod', uid, force: false, why: step.why };
+    default:
+      return step;
   }
-  return { steps, status, againMs };
 };
 
 /** drain → the agent has drained, or its time is over → delete the pod → its object is gone → the finalizer goes. */
@@ -137,7 +204,15 @@ const leaving = (facts: NodeFacts): Decision => {
     return {
       steps: [],
       status: statusOf(
-        { facts, prepared, pod: undefined, assignedModel: undefined, draining, podTrouble: undefined, outdated: false },
+        {
+          facts,
+          prepared,
+          pod: undefined,
+          assignedModel: undefined,
+          draining,
+          podTrouble: undefined,
+          update: undefined,
+        },
         own,
       ),
       againMs,
@@ -145,7 +220,8 @@ const leaving = (facts: NodeFacts): Decision => {
   if (own === undefined) steps.push({ do: 'removeFinalizer' });
   else if (own.metadata?.deletionTimestamp !== undefined) {
     draining = 'the pod is ending';
-    if (forced(node)) steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+    const why = forced(node) ? 'force-replace was set' : fenced(facts);
+    if (why !== undefined) steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why });
   } else {
     const { phase } = node.status?.agent ?? {};
     const began = Date.parse(node.metadata.deletionTimestamp ?? '');
@@ -167,14 +243,30 @@ const leaving = (facts: NodeFacts): Decision => {
     assignedModel: node.status?.assignedModel,
     draining,
     podTrouble: undefined,
-    outdated: false,
+    update: undefined,
   };
   return { steps, status: { ...statusOf(scene, own), phase: 'Terminating' }, againMs };
 };
 
 const uidOf = (pod: Pod): string => pod.metadata?.uid ?? '';
-const hashOf = (pod: Pod): string | undefined => pod.metadata?.annotations?.[ANNOTATION.templateHash];
 const forced = (node: ResultityNode): boolean => node.metadata.annotations?.[ANNOTATION.forceReplace] !== undefined;
+
+/** Why nothing can run any more where the pod was; only then is its object taken away with force. */
+const fenced = ({ machine }: NodeFacts): string | undefined => {
+  if (machine.state === 'outOfService') return `machine ${machine.name} is out of service`;
+  return machine.state === 'gone' ? `machine ${machine.name} is gone from the cluster` : undefined;
+};
+
+/** For how long (ms) the engine has been down on a machine that has lost a GPU; undefined when that is not so. */
+const gpuLostFor = ({ machine, node, pod, now }: NodeFacts): number | undefined => {
+  if (!machine.gpuLost) return undefined;
+  const runtime = containerStatus(pod, CONTAINER.runtime);
+  const model = node.status?.agent?.models?.find((m) => m.model === node.status?.assignedModel);
+  const broken = containerTrouble(runtime) !== undefined || model?.state === 'failed';
+  const serving = node.status?.conditions?.find((c) => c.type === 'Serving');
+  if (!broken || serving?.status !== 'False') return undefined;
+  return now - Date.parse(serving.lastTransitionTime);
+};
 
 /** The pod is this node's own only if this very object made it. */
 const whose = ({ pod, node }: NodeFacts): { own: Pod | undefined; foreign: boolean } => {
@@ -196,19 +288,21 @@ const ended = (pod: Pod): Verdict => {
     : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
 };
 
-const held = (node: ResultityNode): boolean => node.metadata.annotations?.[ANNOTATION.hold] === 'true';
-
 /** Annotations by which the operator speaks to the agent. While the network is not known they stay as they are. */
 const wishes = ({ node, network, pod }: NodeFacts, { assignment }: Prepared): Record<string, string> => ({
   [ANNOTATION.paused]: String(node.spec.paused),
-  ...(held(node) || pod?.metadata?.annotations?.[ANNOTATION.hold] !== undefined
-    ? { [ANNOTATION.hold]: String(held(node)) }
-    : {}),
+  ...holdOf(node, pod),
   ...(assignment?.kind === 'assigned' ? { [ANNOTATION.assignedModel]: assignment.model } : {}),
   ...(network.at === 'ready'
     ? { [ANNOTATION.floor]: `${network.epoch},${network.version}`, [ANNOTATION.desiredDigest]: network.digest }
     : {}),
 });
+
+/** Copied to the pod, so that the agent stays on what it has applied; no annotation where there never was one. */
+const holdOf = (node: ResultityNode, pod: Pod | undefined): Record<string, string> => {
+  const held = node.metadata.annotations?.[ANNOTATION.hold] === 'true';
+  return held || pod?.metadata?.annotations?.[ANNOTATION.hold] !== undefined ? { [ANNOTATION.hold]: String(held) } : {};
+};
 
 const incarnationOf = ({ pod }: StatusIntent): Record<string, string> =>
   pod === undefined ? {} : { [ANNOTATION.incarnation]: String(pod.incarnation) };
@@ -297,6 +391,7 @@ const phaseOf = (scene: Scene, conditions: readonly ConditionUpdate<NodeConditio
   const why = (type: NodeConditionType): string => conditions.find((c) => c.type === type)?.reason ?? '';
   const { pod, prepared, facts } = scene;
   const { agent } = facts.node.status ?? {};
+  if (scene.update?.status === 'True' && pod !== undefined) return 'Updating';
   if (scene.draining !== undefined || agent?.phase === 'Draining' || agent?.phase === 'Drained')
     return pod === undefined ? 'Pending' : 'Draining';
   if (pod === undefined)

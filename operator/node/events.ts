@@ -88,6 +88,8 @@ export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
       const told = events.some((e) => e.reason === now.reason);
       if (!told) events.push(warning(now.reason as Reason, now.message));
     }
+    if (type === 'Progressing' && now.reason === 'UpdateHeld' && old?.reason !== now.reason)
+      events.push(normal('UpdateHeld', now.message));
     if (type === 'Serving' && now.status === 'False' && old?.status === 'True')
       events.push(warning('NotServing', now.message));
   }

@@ -1,8 +1,9 @@
-import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
+import type { ResultityNetwork, ResultityNode, Rollout } from '../../src/api/index.ts';
 import type { SnapshotDocument } from '../../src/config/document.ts';
 import type { GpuOffer } from '../../src/placement/index.ts';
 import type { NodeStatus } from '../../src/protocol/index.ts';
 import type { Pod } from '../pod-types.ts';
+import type { Turn } from './rollout.ts';
 
 /** The node's network as the operator knows it. */
 export type NetworkFacts =
@@ -39,6 +40,18 @@ export interface Refusal {
   readonly at: number;
 }
 
+/** The Kubernetes node that the pod is bound to. */
+export interface Machine {
+  readonly name: string;
+  /**
+   * unreachable: it does not answer, and whatever runs there may go on. outOfService, gone: a person or the cluster vouches
+   * that nothing runs there any more. unknown: there is no pod on a machine, or the operator may not look.
+   */
+  readonly state: 'ready' | 'unreachable' | 'outOfService' | 'gone' | 'unknown';
+  /** The pods there hold more of the GPU resource than the machine has left. */
+  readonly gpuLost: boolean;
+}
+
 /** What holds for every node of this operator. */
 export interface NodeSettings {
   /** Replaces the snapshot's agent image when not empty. */
@@ -66,4 +79,11 @@ export interface NodeFacts {
   /** What the API server said when the pod was last tried to be made, and when (wall clock, ms); undefined when it was taken. */
   readonly refusal: Refusal | undefined;
   readonly settings: NodeSettings;
+  /** The pod with the name of this node's pull pod, whoever made it. */
+  readonly pull: Pod | undefined;
+  readonly machine: Machine;
+  /** The fleet's, or the network's for a single node. */
+  readonly rollout: Rollout;
+  /** Whether an update to these images may begin. Looks at the other nodes when it is called. */
+  readonly turn: (images: readonly string[]) => Turn;
 }

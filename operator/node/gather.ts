@@ -1,16 +1,42 @@
-import type { ResultityNetwork, ResultityNode } from '../../src/api/index.ts';
-import { isAlreadyExists, joinKey, type KubeClient, type Store } from '../../src/kube/index.ts';
+import { ANNOTATION } from '../../src/api/contract.ts';
+import {
+  isTrue,
+  type ResultityFleet,
+  type ResultityNetwork,
+  type ResultityNode,
+  type Rollout,
+} from '../../src/api/index.ts';
+import {
+  controllerOf,
+  isAlreadyExists,
+  isNotFound,
+  joinKey,
+  type KubeClient,
+  keyOf,
+  type Store,
+} from '../../src/kube/index.ts';
 import type { Clock } from '../../src/lib/index.ts';
 import type { Inventory } from '../inventory.ts';
 import { KIND } from '../kinds.ts';
-import { keySecretName, podName } from '../names.ts';
+import { keySecretName, podName, pullName } from '../names.ts';
 import type { NetworkViews } from '../network/view.ts';
-import type { Pod } from '../pod-types.ts';
+import type { KubernetesNode, Pod } from '../pod-types.ts';
 import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
+import { machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
+import type { Turn } from './rollout.ts';
+import { rolledBackOf } from './rollout-state.ts';
+import { type Peer, type Turns, turnOf } from './turns.ts';
 
 /** Nodes by their network, `namespace/network`. */
 export const BY_NETWORK = 'network';
+
+/** Nodes by the group whose rollout policy they are under: a fleet's uid, or the network of single nodes. */
+export const BY_GROUP = 'group';
+export const groupOf = (node: ResultityNode): string => {
+  const owner = controllerOf(node);
+  return owner?.kind === KIND.fleet.kind ? owner.uid : joinKey(node.metadata.namespace, node.spec.networkRef.name);
+};
 
 /** Where the facts come from. */
 export interface NodeSources {
@@ -19,7 +45,10 @@ export interface NodeSources {
   readonly nodes: Store<ResultityNode>;
   readonly networks: Store<ResultityNetwork>;
   readonly pods: Store<Pod>;
+  readonly fleets: Store<ResultityFleet>;
+  readonly kubernetesNodes: Store<KubernetesNode> | undefined;
   readonly inventory: Inventory | undefined;
+  readonly turns: Turns;
   readonly views: NetworkViews;
   readonly settings: NodeSettings;
   /** By key of the node: what the API server said to the last pod. */
@@ -41,22 +70,74 @@ export const gatherNode = async (
     if (model !== undefined && other.metadata.name !== node.metadata.name)
       servers.set(model, (servers.get(model) ?? 0) + 1);
   }
+  const pod = s.pods.get(joinKey(namespace, podName(node.metadata.name ?? '')));
+  const network = networkFacts(s, networkKey);
+  const policy = rolloutPolicy(s, node, network);
   const facts: NodeFacts = {
     now: s.clock.now(),
     node,
-    network: networkFacts(s, networkKey),
-    pod: s.pods.get(joinKey(namespace, podName(node.metadata.name ?? ''))),
+    network,
+    pod,
     keySecret: 'unknown',
     offers: s.inventory?.offers(),
     servers,
     sight: s.views.sight(networkKey, node.status?.nodeId ?? node.status?.agent?.nodeId),
     refusal: s.refusals.get(key),
     settings: s.settings,
+    pull: s.pods.get(joinKey(namespace, pullName(node.metadata.name ?? ''))),
+    machine: await machineOf(pod, s.kubernetesNodes, s.pods, s.clock.now(), (name) =>
+      machineExists(s.client, name, signal),
+    ),
+    rollout: policy,
+    turn: (images) => askTurn(s, node, policy, images),
   };
   // Asked only when the next step would rest on it: before a pod is made.
   if (facts.pod !== undefined || node.metadata.deletionTimestamp !== undefined || prepare(facts).input === undefined)
     return facts;
   return { ...facts, keySecret: await probeSecret(s.client, node, signal) };
+};
+
+const ROLLOUT: Rollout = { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true };
+
+/** Of the fleet, or of the network for a single node. */
+const rolloutPolicy = (s: NodeSources, node: ResultityNode, network: NetworkFacts): Rollout => {
+  const owner = controllerOf(node);
+  const fleet =
+    owner?.kind === KIND.fleet.kind ? s.fleets.get(joinKey(node.metadata.namespace, owner.name)) : undefined;
+  return fleet?.spec.rollout ?? (network.at === 'missing' ? undefined : network.object.spec.rollout) ?? ROLLOUT;
+};
+
+const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: readonly string[]): Turn => {
+  const now = s.clock.monotonic();
+  const peers = s.nodes
+    .byIndex(BY_GROUP, groupOf(node))
+    .filter((other) => other.metadata.name !== node.metadata.name)
+    .map((other): Peer => {
+      const at = keyOf(other);
+      const { name = '', namespace } = other.metadata;
+      const pod = s.pods.get(joinKey(namespace, podName(name)));
+      const pull = s.pods.get(joinKey(namespace, pullName(name)));
+      const idle = other.status?.phase === 'Paused' || other.status?.phase === 'Unplaced';
+      const refused = Object.values(rolledBackOf(other)).flatMap((back) => (back ? [back.refused] : []));
+      return {
+        name,
+        updating: pod?.metadata?.annotations?.[ANNOTATION.rollout] !== undefined || s.turns.has(at, 'update', now),
+        pulling: (pull !== undefined && pull.status?.phase !== 'Succeeded') || s.turns.has(at, 'pull', now),
+        down: other.status?.podUID !== undefined && !idle && !isTrue(other.status.conditions, 'Serving'),
+        refused,
+      };
+    });
+  return turnOf({ peers, policy, serving: isTrue(node.status?.conditions, 'Serving'), images });
+};
+
+const machineExists = async (client: KubeClient, name: string, signal: AbortSignal): Promise<boolean> => {
+  try {
+    await client.get(KIND.kubernetesNode, { name }, { signal });
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
 };
 
 const networkFacts = (s: NodeSources, key: string): NetworkFacts => {

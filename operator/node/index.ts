@@ -3,12 +3,23 @@
  *
  * Reading order: facts (what a decision rests on) → prepare (the checks before a pod) → decide (steps and status) with
  * conditions (the verdicts) and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and apply (the
- * edges) with ground (account, claims, key Secret), status, events → controller (what wakes it), observed (gauges).
+ * edges) with ground (account, claims, key Secret), machine, status, events → controller (what wakes it), observed (gauges).
+ * Updates of a live pod: rollout-state (what stands on the pod) → rollout (the next step, pure) with pull (bringing images to
+ * the machine) and turns (how many at a time) → update (where it meets the node).
  *
  * Invariants: `decide` is pure and total and sees no error of the API server, so none can delete or replace a pod (I14);
  * the pod carries the node's name and a new one is made only when the old object is gone (I16); status.nodeId is written
- * before its Secret, and the key of an identity that was used is never replaced (I5); an unchanged status is not written.
+ * before its Secret, and the key of an identity that was used is never replaced (I5); each step of an update is one write that
+ * says how far it is, so a crash after any of them goes on from there; an unchanged status is not written.
  */
-export { type NodeControllerOptions, networkKeyOf, nodeController } from './controller.ts';
+export {
+  BY_HELD,
+  BY_MACHINE,
+  heldOf,
+  machineNameOf,
+  type NodeControllerOptions,
+  networkKeyOf,
+  nodeController,
+} from './controller.ts';
 export type { NodeSettings } from './facts.ts';
-export { BY_NETWORK } from './gather.ts';
+export { BY_GROUP, BY_NETWORK, groupOf } from './gather.ts';

@@ -19,7 +19,8 @@ const AFTER_DRAIN_SECONDS = 60;
 export const graceSeconds = (spec: Pick<ResultityNodeSpec, 'drain'>): number =>
   spec.drain.timeoutSeconds + AFTER_DRAIN_SECONDS;
 
-const restricted = (uid: number, gid: number, readOnlyRootFilesystem: boolean): Record<string, unknown> => ({
+/** What the restricted profile asks of a container. */
+export const restricted = (uid: number, gid: number, readOnlyRootFilesystem: boolean): Record<string, unknown> => ({
   runAsUser: uid,
   runAsGroup: gid,
   runAsNonRoot: true,

@@ -1,4 +1,4 @@
-import { AGENT_SERVICE_ACCOUNT, ANNOTATION, IDS } from '../../src/api/contract.ts';
+import { AGENT_PORT, AGENT_SERVICE_ACCOUNT, ANNOTATION, IDS } from '../../src/api/contract.ts';
 import type { ResultityNode, SecurityContextOverlay } from '../../src/api/index.ts';
 import { fingerprint } from '../../src/kube/index.ts';
 import { podTolerations } from '../../src/placement/index.ts';
@@ -24,6 +24,8 @@ export const desiredPod = (input: PodInput, annotations: Readonly<Record<string,
       ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
       labels: { ...spec.podTemplate?.labels, ...podLabels(input) },
       annotations: {
+        'prometheus.io/scrape': 'true',
+        'prometheus.io/port': String(AGENT_PORT),
         ...spec.podTemplate?.annotations,
         ...annotations,
         [ANNOTATION.templateHash]: templateHash(input),
@@ -56,14 +58,24 @@ export const podLabels = (input: Pick<PodInput, 'node' | 'agentVersion' | 'assig
 const fleetOf = (node: ResultityNode): string | undefined =>
   node.metadata.ownerReferences?.find((o) => o.kind === 'ResultityFleet' && o.controller === true)?.name;
 
+/** Of hashes made by this rule. One of another rule says nothing about the pod: it is put right, not taken for a change. */
+const HASH_RULE = '2-';
+
+/** The template hash that a pod carries, if it was made by this rule. */
+export const hashOf = (pod: Pod): string | undefined => {
+  const hash = pod.metadata?.annotations?.[ANNOTATION.templateHash];
+  return hash?.startsWith(HASH_RULE) ? hash : undefined;
+};
+
 /**
- * Hash of what the user, the network and the snapshot gave, not of the pod that came out: a new operator version restarts
- * nothing. The assigned model is no part of it (it is an annotation), nor is the owner's pause.
+ * Hash of what the user and the network gave and cannot be changed in a live pod; not of the pod that came out: a new operator
+ * version restarts nothing. The images are no part of it (they are patched), nor are the assigned model and the owner's
+ * pause (they are annotations).
  */
 export const templateHash = (input: PodInput): string => {
   const { spec } = input.node;
   const { storage, placement, runtime, podTemplate, isolation, drain, owner, identity, subclouds } = spec;
-  return fingerprint({
+  const hash = fingerprint({
     spec: {
       storage,
       placement: { ...placement, fit: undefined, pool: undefined },
@@ -81,10 +93,10 @@ export const templateHash = (input: PodInput): string => {
       input.network.object.spec.tls?.proxy,
       input.network.object.spec.registration,
     ],
-    images: input.images,
     gpu: input.gpu,
     keySecret: input.keySecret,
-  }).slice(0, 16);
+  });
+  return `${HASH_RULE}${hash.slice(0, 16)}`;
 };
 
 const podSpec = (input: PodInput): PodSpec => {

@@ -16,6 +16,7 @@ import { chooseRuntime, resolveImage } from '../images.ts';
 import { keySecretName } from '../names.ts';
 import type { NetworkFacts, NodeFacts } from './facts.ts';
 import type { PodInput } from './pod-input.ts';
+import { rolledBackOf } from './rollout-state.ts';
 
 /** Why no pod can be made now, and which condition says so. */
 export interface Blocked {
@@ -146,7 +147,11 @@ const imagesAllowed: Check = ({ node, settings }, draft) => {
   if (!agent.ok) return blocked('AgentReady', 'ImageNotAllowed', agent.message);
   const image = resolveImage('runtime', runtime.image, allowed, mirrors);
   if (!image.ok) return blocked('RuntimeReady', 'ImageNotAllowed', image.message);
-  draft.images = { agent: agent.image, runtime: image.image };
+  // An image that was patched back on this node is not tried again by itself, in its next pod either.
+  const back = rolledBackOf(node);
+  const instead = (wanted: string, part: 'agent' | 'runtime'): string =>
+    back[part]?.refused === wanted ? back[part].using : wanted;
+  draft.images = { agent: instead(agent.image, 'agent'), runtime: instead(image.image, 'runtime') };
   return undefined;
 };
 

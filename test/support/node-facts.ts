@@ -93,6 +93,10 @@ export const facts = (over: Partial<NodeFacts> = {}): NodeFacts => ({
   sight: { kind: 'notAsked' },
   refusal: undefined,
   settings: { agentImage: '', allowedRepositories: ['registry.example'], agentLogLevel: 'info' },
+  pull: undefined,
+  machine: { name: '', state: 'unknown', gpuLost: false },
+  rollout: { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true },
+  turn: () => ({ go: true, pull: true, why: '' }),
   ...over,
 });
 

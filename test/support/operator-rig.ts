@@ -70,13 +70,56 @@ export interface RunningOperator {
   readonly registry: Metrics;
   /** Log lines of level warn and above. */
   readonly complaints: string[];
+  /** Writes of this process so far. */
+  readonly writes: () => number;
+  /** Resolves when the process has died of `dieAfter`. */
+  readonly died: Promise<void>;
   stop(): Promise<void>;
 }
 
-/** One operator process' worth of parts, without election unless a flag says so. */
+/** Counts writes; after the n-th, which the server has taken, nothing of this process reaches the server any more. */
+class MortalClient extends KubeClient {
+  writes = 0;
+  readonly died: Promise<void>;
+  readonly #dieAfter: number;
+  #die: () => void = () => {};
+
+  constructor(options: ConstructorParameters<typeof KubeClient>[0], dieAfter: number) {
+    super(options);
+    this.#dieAfter = dieAfter;
+    this.died = new Promise((resolve) => {
+      this.#die = resolve;
+    });
+    super.gateWrites(() => this.writes < this.#dieAfter);
+  }
+  #counted = async <T>(write: Promise<T>): Promise<T> => {
+    const answer = await write;
+    this.writes += 1;
+    if (this.writes < this.#dieAfter) return answer;
+    this.#die();
+    throw new Error('this process has died');
+  };
+  override create: KubeClient['create'] = (...a) =>
+    this.#counted(KubeClient.prototype.create.apply(this, a as never)) as never;
+  override apply: KubeClient['apply'] = (...a) =>
+    this.#counted(KubeClient.prototype.apply.apply(this, a as never)) as never;
+  override applyStatus: KubeClient['applyStatus'] = (...a) =>
+    this.#counted(KubeClient.prototype.applyStatus.apply(this, a as never)) as never;
+  override patchMerge: KubeClient['patchMerge'] = (...a) =>
+    this.#counted(KubeClient.prototype.patchMerge.apply(this, a as never)) as never;
+  override patchJson: KubeClient['patchJson'] = (...a) =>
+    this.#counted(KubeClient.prototype.patchJson.apply(this, a as never)) as never;
+  override delete: KubeClient['delete'] = (...a) => this.#counted(KubeClient.prototype.delete.apply(this, a));
+}
+
+/**
+ * One operator process' worth of parts, without election unless a flag says so. With `dieAfter` it dies as if killed after
+ * so many writes: what it was told after that it cannot do any more.
+ */
 export const startOperator = async (
   connection: Connection,
   flags: readonly string[] = [],
+  dieAfter = Number.POSITIVE_INFINITY,
 ): Promise<RunningOperator> => {
   const complaints: string[] = [];
   const sink = new Writable({
@@ -88,7 +131,7 @@ export const startOperator = async (
   const log = createLogger('operator', 'warn', sink);
   const registry = new Metrics();
   const metrics = kubeMetrics(registry, 'resultity_');
-  const client = new KubeClient({ connection, metrics, fieldManager: 'resultity-operator' });
+  const client = new MortalClient({ connection, metrics, fieldManager: 'resultity-operator' }, dieAfter);
   const manager = new Manager({ client, clock: systemClock, log, metrics, drainMs: 2_000 });
   const parsed: Flags = parseFlags(
     ['--leader-election=false', '--poll-floor-ms=200', '--allowed-repositories=registry.example', ...flags],
@@ -111,6 +154,8 @@ export const startOperator = async (
     client,
     registry,
     complaints,
+    writes: () => client.writes,
+    died: client.died,
     stop: async () => {
       stop.abort();
       await running;

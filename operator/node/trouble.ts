@@ -1,0 +1,36 @@
+import type { ContainerStatus, Pod } from '../pod-types.ts';
+import { no, type Verdict } from './verdict.ts';
+
+export const containerStatus = (pod: Pod | undefined, name: string): ContainerStatus | undefined =>
+  [...(pod?.status?.initContainerStatuses ?? []), ...(pod?.status?.containerStatuses ?? [])].find(
+    (c) => c.name === name,
+  );
+
+/** The kubelet's reasons for an image that does not come. */
+export const PULL_REASONS: ReadonlySet<string> = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+]);
+
+/** What keeps a container from running, in words that do not change from try to try. Termination messages are hostile: not shown. */
+export const containerTrouble = (status: ContainerStatus | undefined): Verdict | undefined => {
+  if (status === undefined) return undefined;
+  const waiting = status.state?.waiting?.reason;
+  const last = status.lastState?.terminated ?? status.state?.terminated;
+  if (waiting !== undefined && PULL_REASONS.has(waiting))
+    return no('ImagePullError', `the ${status.name} image cannot be pulled (${waiting}); see the pod's events`);
+  if (last?.reason === 'OOMKilled' && status.ready !== true)
+    return no('ContainerOOMKilled', `the ${status.name} container ran out of memory; raise its limit`);
+  if (waiting === 'CrashLoopBackOff')
+    return no(
+      'ContainerCrashLoopBackOff',
+      `the ${status.name} container ends with exit code ${last?.exitCode ?? '?'} again and again; see its log`,
+    );
+  if (waiting === 'CreateContainerConfigError' || waiting === 'CreateContainerError')
+    return no('PodRefused', `the ${status.name} container cannot be created (${waiting}); see the pod's events`);
+  return undefined;
+};
