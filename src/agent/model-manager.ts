@@ -1,43 +1,28 @@
 import type { ModelEntry } from '../config/index.ts';
-import type { Clock } from '../lib/clock.ts';
-import { CodedError, errorText } from '../lib/errors.ts';
+import { assertNever, CodedError, errorText, isCoded } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { move, newModel, removeUnlisted } from '../models/index.ts';
-import type { Sha256 } from '../protocol/index.ts';
-import { capacityOf, type EngineArgs, type EngineClient } from '../runtime/index.ts';
+import { capacityOf, type EngineArgs } from '../runtime/index.ts';
 import type { ConfigSync } from './config-sync.ts';
-import type { EngineLoader } from './engine-loader.ts';
-import type { EngineWatch } from './engine-watch.ts';
 import type { Isolation } from './isolation.ts';
-import type { AgentMetrics } from './job-metrics.ts';
-import { type InstallOptions, installModel } from './model-install.ts';
-import { type ModelView, ModelViews } from './model-views.ts';
+import { ModelBook, type ModelView } from './model-book.ts';
+import { nextOf, type Step, testKey } from './model-next.ts';
+import { ModelReview, QUARANTINE_CAP_MS } from './model-review.ts';
+import { ModelSteps, type ModelStepsOptions, type ServePlan } from './model-steps.ts';
 import { type Obstacle, type Plan, type PlanFacts, planKey, planOf } from './plan.ts';
 import { type PlanStep, Setback } from './plan-steps.ts';
 import { quarantineReason } from './quarantine-reason.ts';
-import { testInference } from './test-inference.ts';
 
-export interface ModelManagerOptions {
+export interface ModelManagerOptions extends ModelStepsOptions {
   readonly config: ConfigSync;
   /** `name:version` that the operator assigned. */
   readonly assigned: () => string | undefined;
   /** A person holds the node on what is applied. */
   readonly held: () => boolean;
-  readonly watch: EngineWatch;
-  readonly loader: EngineLoader;
-  readonly engine: Pick<EngineClient, 'run'>;
-  readonly install: Pick<InstallOptions, 'shared' | 'dispatcher' | 'credentials' | 'pace'>;
-  readonly sourceRules: Omit<InstallOptions['policy'], 'trustedSources'>;
   readonly engineArgs: Readonly<Record<string, string>>;
   /** Of the pod, as it stands. */
   readonly images: { readonly runtime: string };
   /** Of this agent. */
   readonly version: string;
-  /** Resolves when no job runs: before an engine is stopped for another model. */
-  readonly idle: () => Promise<void>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: AgentMetrics;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
   readonly onChange: () => void;
   readonly onError: (code: string, message: string) => void;
@@ -47,45 +32,69 @@ export interface ModelManagerOptions {
 export interface Serving {
   /** Of the plan that was fulfilled. */
   readonly key: string;
+  /** Of the test that was passed. */
+  readonly passed: string;
   readonly model: ModelEntry;
   readonly args: EngineArgs;
   /** launcher.startedAt of the engine that passed: another start must pass again. */
   readonly engineStart: number;
 }
 
-export type Step = 'idle' | 'installing' | 'loading' | 'proving' | 'testing' | 'active' | 'quarantined';
+/** What was done for the plan so far. */
+interface Done {
+  installed: boolean;
+  loaded: number | null;
+  provedAt: number | null;
+  passed: string | null;
+}
 
-type ServePlan = Extract<Plan, { kind: 'serve' }>;
-
-const QUARANTINE_CAP_MS = 300_000;
-const REPROVE_MS = 3_600_000;
-const REVIEW_MS = 86_400_000;
 /**
  * Brings the one model that this node shall serve from the snapshot into the engine, and keeps it there: install → verify →
- * load → prove the isolation → test → Active. Level-based: each round starts from what is wanted and what is there, so a
- * changed wish, a crashed engine and a restarted agent all take the same path. A failure puts the model aside, and it is
- * tried again after a back-off or when the wish changes.
+ * load → prove the isolation → test → Active. Level-based: each turn starts from what is wanted and what is there (plan.ts,
+ * model-next.ts), so a changed wish, a crashed engine, files that changed and a restarted agent all take the same path. A
+ * failure puts the model aside, and it is tried again after a back-off or when the wish changes.
  */
 export class ModelManager {
   readonly #o: ModelManagerOptions;
   readonly #log: Logger;
-  readonly #models: ModelViews;
-  readonly #verified = new Map<Sha256, string>();
+  readonly #book: ModelBook;
+  readonly #steps: ModelSteps;
+  readonly #review: ModelReview;
   #serving: Serving | null = null;
   #step: Step = 'idle';
+  /** What the plan that is pursued serves. */
+  #wanted: ModelEntry | undefined;
   /** Where the plan is. */
   #at: PlanStep = 'validate';
+  /** The review found the wanted model's files wrong. */
+  #spoiled: CodedError | null = null;
   #provedAt = 0;
   readonly #setback: Setback;
   #wake = new AbortController();
-  #reviewedAt: number;
 
   constructor(options: ModelManagerOptions) {
+    const { clock, logger, metrics, record, config, install } = options;
     this.#o = options;
-    this.#log = options.logger;
-    this.#models = new ModelViews(options.onChange);
-    this.#setback = new Setback(() => options.clock.monotonic());
-    this.#reviewedAt = options.clock.monotonic();
+    this.#log = logger;
+    this.#setback = new Setback(() => clock.monotonic());
+    this.#book = new ModelBook(clock, options.onChange);
+    this.#steps = new ModelSteps(options, this.#book);
+    this.#review = new ModelReview({
+      shared: install.shared,
+      book: this.#book,
+      verified: this.#steps.verified,
+      config,
+      wanted: () => this.#wanted ?? this.#serving?.model,
+      told: (ref) => ref === options.assigned() || ref === this.#setback.ref,
+      onSpoiled: (error) => {
+        this.#spoiled = error;
+        this.wake();
+      },
+      clock,
+      logger,
+      metrics,
+      record,
+    });
   }
 
   get step(): Step {
@@ -95,7 +104,7 @@ export class ModelManager {
     return this.#o.loader.isolation;
   }
   get models(): readonly ModelView[] {
-    return this.#models.all;
+    return this.#book.all;
   }
   /** The tested model, when the engine that passed is up. */
   get serving(): Serving | null {
@@ -120,6 +129,7 @@ export class ModelManager {
 
   async run(signal: AbortSignal): Promise<void> {
     const unwatch = this.#o.watch.onChange(() => this.wake());
+    const beside = [this.#review.run(signal), this.#o.install.shared.uses.run(signal)];
     try {
       while (!signal.aborted) {
         this.#wake = new AbortController();
@@ -131,7 +141,7 @@ export class ModelManager {
           over = true;
         });
         while (!over && !signal.aborted) {
-          await Promise.race([ended, this.#woken(signal)]);
+          await Promise.race([ended, this.#woken(5_000, signal)]);
           this.#wake = new AbortController();
           if (!over && planKey(this.#plan()) !== planKey(plan))
             replanned.abort(new CodedError('replanned', 'another plan'));
@@ -141,11 +151,12 @@ export class ModelManager {
       }
     } finally {
       unwatch();
+      await Promise.all(beside);
     }
   }
 
-  async #woken(signal: AbortSignal): Promise<void> {
-    await this.#o.clock.sleep(5_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+  async #woken(ms: number, signal: AbortSignal): Promise<void> {
+    await this.#o.clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
   }
 
   #plan(): Plan {
@@ -186,11 +197,13 @@ export class ModelManager {
   #showWaiting({ reason }: Obstacle): void {
     const ref = this.#o.assigned();
     const model = this.#o.config.accepted?.document.models.find((m) => m.ref === ref);
-    if (model && ref !== this.#serving?.model.ref && ref !== this.#setback.ref) this.#models.waiting(model, reason);
+    if (!model || ref === this.#serving?.model.ref || ref === this.#setback.ref) return;
+    if (this.#book.view(model)?.note !== reason) this.#book.begin(model, 'queued', { percent: 0, note: reason });
   }
 
   /** One plan until it fails, is replaced, or the agent ends. Never throws. */
   async #pursue(plan: Plan, signal: AbortSignal): Promise<void> {
+    this.#wanted = plan.kind === 'serve' ? plan.model : undefined;
     try {
       if (plan.kind === 'none') return await this.#serveNothing(plan, signal);
       await this.#serve(plan, signal);
@@ -208,157 +221,141 @@ export class ModelManager {
     const { why, stop } = plan;
     if (this.#serving || this.#step === 'idle') this.#log.info({ reason: why }, 'no model to serve');
     this.#enter('idle');
-    if (this.#serving) {
-      this.#serving = null;
-      this.#o.onChange();
-      await this.#o.idle();
-    }
+    await this.#letGo();
     await this.#o.loader.release(stop);
+    if (stop) await this.#o.install.shared.uses.only(new Set());
     while (!signal.aborted) {
       // nothing to install: what the snapshot says is in effect
       await this.#follow(plan);
-      await this.#o.clock.sleep(5_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
+      await this.#woken(5_000, signal);
     }
+  }
+
+  /** No job is taken for the model any more; resolves when those that run have ended. */
+  async #letGo(): Promise<void> {
+    if (!this.#serving) return;
+    const { model } = this.#serving;
+    this.#serving = null;
+    if (this.#book.view(model)?.status.state === 'active') this.#book.rest(model, 'NotAssigned');
+    this.#o.onChange();
+    await this.#o.idle();
   }
 
   async #serve(plan: ServePlan, signal: AbortSignal): Promise<void> {
-    const { model, args } = plan;
-    const { clock } = this.#o;
-    for (;;) {
-      signal.throwIfAborted();
-      this.#at = 'prefetch';
-      const path = await this.#install(plan, signal);
-      // back from a plan that never touched the engine
-      if (this.serving?.key === plan.key) {
-        this.#activate(model);
-        this.#enter('active');
-        await this.#hold(plan, signal);
-        continue;
-      }
-      const engineStart = await this.#load(plan, path, signal);
-      this.#at = 'test';
-      this.#enter('proving');
-      await this.#prove(plan, signal);
-      this.#enter('testing');
-      this.#models.pending(model, 'testing');
-      const ms = await testInference(model, this.#o.engine, plan.document.jobs.timeouts, clock, signal);
-      this.#o.metrics.testDuration.observe(ms / 1000);
-      this.#log.info({ model: model.ref, ms }, 'test inference passed');
-      this.#at = 'record';
-      await this.#follow(plan, model.ref);
-      this.#serving = { key: plan.key, model, args, engineStart };
-      this.#activate(model);
-      this.#o.record('model.active', { model: model.ref, digest: model.digest, tier: this.isolation.tier, ms });
-      this.#enter('active');
-      await this.#hold(plan, signal);
-    }
-  }
-
-  /** Active: follows the configuration, proves the isolation again at intervals; returns when the engine is another one. */
-  async #hold(plan: ServePlan, signal: AbortSignal): Promise<void> {
-    const { clock, config } = this.#o;
-    for (;;) {
-      signal.throwIfAborted();
-      this.#at = 'test';
-      await this.#follow(plan, plan.model.ref).catch((error: unknown) =>
-        // what serves, serves on under the old configuration
-        config.blocked({ step: 'record', reason: quarantineReason(error), why: errorText(error) }),
-      );
-      const { facts, terminating } = this.#o.watch.view;
-      if (!terminating && facts && facts.startedAt !== this.#serving?.engineStart) {
-        this.#log.warn({ model: plan.model.ref }, 'the engine is another one, it is tested again');
-        this.#serving = null;
-        this.#models.set(plan.model, { state: 'pending', reason: 'loading', failures: 0 });
-        return;
-      }
-      if (clock.monotonic() - this.#provedAt >= REPROVE_MS) await this.#prove(plan, signal);
-      if (clock.monotonic() - this.#reviewedAt >= REVIEW_MS) {
-        this.#reviewedAt = clock.monotonic();
-        this.#verified.clear();
-        await this.#install(plan, signal);
-        this.#activate(plan.model);
-      }
-      await clock.sleep(1_000, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
-    }
-  }
-
-  async #prove({ document }: ServePlan, signal: AbortSignal): Promise<void> {
-    await this.#o.loader.prove(document, signal);
-    this.#provedAt = this.#o.clock.monotonic();
-  }
-
-  async #install({ model, document }: ServePlan, signal: AbortSignal): Promise<string> {
-    const { clock, logger, metrics, config } = this.#o;
-    if (this.#step !== 'active') this.#enter('installing');
-    let shown = -1;
-    const path = await installModel(
-      model,
-      {
-        ...this.#o.install,
-        clock,
-        logger,
-        metrics,
-        verified: this.#verified,
-        standing: () => 'active',
-        policy: { ...this.#o.sourceRules, trustedSources: document.trustedSources },
-        onStep: (step, percent) => {
-          const tens = percent - (percent % 10);
-          if (tens === shown && this.#models.statusOf(model).state === 'pending') return;
-          shown = tens;
-          this.#models.pending(model, step, tens);
-        },
-      },
-      signal,
-    );
-    // whatever nobody lists goes after cacheMs; what is loaded stays
-    const listed = new Set(
-      [...(config.accepted?.document.models ?? []), ...(config.applied?.document.models ?? [])].map((m) => m.digest),
-    );
-    if (this.#serving) listed.add(this.#serving.model.digest);
-    const cacheMs = config.accepted?.document.ttl.cacheMs ?? 0;
-    const gone = await removeUnlisted(this.#o.install.shared, listed, cacheMs, clock.now());
-    for (const digest of gone) this.#log.info({ digest }, 'unlisted model removed');
-    return path;
-  }
-
-  /** The engine for the plan; jobs of another model finish first. */
-  async #load(plan: ServePlan, path: string, signal: AbortSignal): Promise<number> {
     const { model } = plan;
-    if (this.#serving && !sameEngine(this.#serving, plan)) {
-      this.#at = 'drain';
-      this.#log.info(
-        { from: this.#serving.model.ref, to: model.ref },
-        'switching the model, running jobs finish first',
-      );
-      this.#serving = null;
-      this.#o.onChange();
-      await this.#o.idle();
-      signal.throwIfAborted();
+    const { clock, config, watch } = this.#o;
+    const done: Done = { installed: false, loaded: null, provedAt: null, passed: null };
+    if (this.serving?.key === plan.key) {
+      // back from a plan that never touched the engine
+      const { engineStart: loaded, passed } = this.serving;
+      Object.assign(done, { loaded, passed, provedAt: this.#provedAt });
+      this.#book.pass(model);
+      this.#enter('active');
     }
-    this.#at = 'switch';
-    this.#enter('loading');
-    this.#models.pending(model, 'loading');
-    return await this.#o.loader.load(plan, path, (note) => this.#models.note(model, note), signal);
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#spoiled) throw this.#spoiled;
+      const { facts, terminating } = watch.view;
+      const seal = done.installed ? this.#steps.verified.get(model.digest) : undefined;
+      const wanted = testKey(plan.key, done.loaded, this.#o.engineVersion(), seal);
+      const next = nextOf({
+        now: clock.monotonic(),
+        seal,
+        loaded: done.loaded,
+        engineStart: facts && !terminating ? facts.startedAt : undefined,
+        provedAt: done.provedAt,
+        passed: done.passed,
+        wanted,
+        active: this.#serving?.key === plan.key && this.#serving.engineStart === done.loaded,
+      });
+      switch (next) {
+        case 'install':
+          this.#at = 'prefetch';
+          if (this.#step !== 'active') this.#enter('installing');
+          await this.#steps.install(plan, this.#serving?.model.digest === model.digest, signal);
+          done.installed = true;
+          break;
+        case 'load':
+          if (done.loaded !== null && this.#serving) {
+            this.#log.warn({ model: model.ref }, 'the engine is another one, it is tested again');
+            this.#serving = null;
+          }
+          await this.#makeWay(plan, signal);
+          this.#at = 'switch';
+          if (!this.#serving) this.#enter('loading');
+          done.loaded = await this.#steps.load(plan, this.#serving !== null, signal);
+          done.provedAt = null;
+          break;
+        case 'prove':
+          this.#at = 'test';
+          if (!this.#serving) this.#enter('proving');
+          await this.#o.loader.prove(plan.document, signal);
+          done.provedAt = this.#provedAt = clock.monotonic();
+          break;
+        case 'test':
+          this.#at = 'test';
+          if (!this.#serving) this.#enter('testing');
+          await this.#steps.test(plan, this.#serving !== null, signal);
+          done.passed = wanted;
+          break;
+        case 'activate':
+          await this.#activate(plan, done.loaded ?? 0, wanted);
+          break;
+        case 'hold':
+          this.#at = 'test';
+          await this.#follow(plan, model.ref).catch((error: unknown) =>
+            // what serves, serves on under the old configuration
+            config.blocked({ step: 'record', reason: quarantineReason(error), why: errorText(error) }),
+          );
+          await this.#woken(1_000, signal);
+          break;
+        default:
+          assertNever(next);
+      }
+    }
+  }
+
+  /** Before another engine starts: jobs of the old one finish. */
+  async #makeWay(plan: ServePlan, signal: AbortSignal): Promise<void> {
+    if (!this.#serving || sameEngine(this.#serving, plan)) return;
+    this.#at = 'drain';
+    const [from, to] = [this.#serving.model.ref, plan.model.ref];
+    this.#log.info({ from, to }, 'switching the model, running jobs finish first');
+    await this.#letGo();
+    signal.throwIfAborted();
+  }
+
+  async #activate(plan: ServePlan, engineStart: number, passed: string): Promise<void> {
+    const { key, model, args } = plan;
+    this.#at = 'record';
+    await this.#follow(plan, model.ref);
+    this.#serving = { key, passed, model, args, engineStart };
+    for (const { ref, status } of this.#book.all)
+      if (ref !== model.ref && ref !== this.#setback.ref && status.state === 'pending') this.#book.forget(ref);
+    this.#book.pass(model);
+    const { test } = this.#book.view(model) ?? {};
+    const { tier } = this.isolation;
+    this.#o.record('model.active', {
+      model: model.ref,
+      digest: model.digest,
+      tier,
+      ms: test?.ms,
+      engine: test?.engine,
+    });
+    this.#enter('active');
   }
 
   async #quarantine(plan: ServePlan, error: unknown, signal: AbortSignal): Promise<void> {
     const { model, obstacle } = plan;
     const { clock, config, metrics } = this.#o;
-    const step = this.#at;
+    const step = error === this.#spoiled ? 'prefetch' : this.#at;
+    this.#spoiled = null;
     const reason = quarantineReason(error);
-    if (reason === 'DigestMismatch') metrics.verifyFailures.inc();
     metrics.quarantines.inc();
-    const rule = { retryMs: config.retryMs, capMs: QUARANTINE_CAP_MS };
-    const before = this.#models.statusOf(model);
-    const status = move.fail(
-      before.state === 'failed' || before.state === 'archived' ? newModel : before,
-      reason,
-      clock.now(),
-      rule,
-    );
-    if (this.#serving?.model.digest === model.digest) this.#serving = null;
-    this.#verified.delete(model.digest);
-    this.#models.set(model, status);
+    const engineStart = this.#serving?.model.digest === model.digest ? this.#serving.engineStart : null;
+    if (engineStart !== null) this.#serving = null;
+    this.#steps.verified.delete(model.digest);
+    const status = this.#book.fail(model, reason, { retryMs: config.retryMs, capMs: QUARANTINE_CAP_MS });
     this.#enter('quarantined');
     const version = config.accepted?.version;
     const failure = { key: plan.key, ref: model.ref, step, reason, why: `step ${step}: ${errorText(error)}` };
@@ -376,16 +373,17 @@ export class ModelManager {
     this.#o.record('model.quarantined', { model: model.ref, digest: model.digest, reason, step });
     this.#o.onError(reason, failure.why);
     if (!obstacle) config.blocked(failure);
+    const end = clock.monotonic() + ms;
+    if (isCoded(error, 'digest_mismatch')) {
+      metrics.verifyFailures.inc();
+      await this.#steps.purge(engineStart, signal);
+    }
     if (back) return;
     // a new snapshot is a reason to try at once; the plan's key may be the same
-    const end = clock.monotonic() + ms;
     while (!signal.aborted && clock.monotonic() < end && config.accepted?.version === version)
       await clock.sleep(Math.min(1_000, end - clock.monotonic()), signal).catch(() => {});
   }
 
-  #activate(model: ModelEntry): void {
-    this.#models.activate(model, this.#o.clock.now(), this.#setback.ref);
-  }
   #enter(step: Step): void {
     if (this.#step === step) return;
     this.#step = step;

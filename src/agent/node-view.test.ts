@@ -6,8 +6,8 @@ import { parse } from 'yaml';
 import type { RuntimePhase } from '../api/index.ts';
 import type { ModelStatus } from '../models/index.ts';
 import { zHeartbeat } from '../protocol/index.ts';
-import type { Step } from './model-manager.ts';
-import type { ModelView } from './model-views.ts';
+import type { ModelView } from './model-book.ts';
+import type { Step } from './model-next.ts';
 import { heartbeatOf, type NodeView, statusOf } from './node-view.ts';
 import type { PlanStep } from './plan-steps.ts';
 

@@ -3,8 +3,8 @@ import type { ConfigRef, Heartbeat, Hello, NodeState } from '../protocol/index.t
 import type { EngineView } from './engine-watch.ts';
 import type { Hardware } from './hardware.ts';
 import type { Isolation } from './isolation.ts';
-import type { Step } from './model-manager.ts';
-import type { ModelView } from './model-views.ts';
+import type { ModelView } from './model-book.ts';
+import type { Step } from './model-next.ts';
 import type { Obstacle } from './plan.ts';
 
 /** Everything that the node tells of itself, at one moment: heartbeats, status and /statusz are functions of it. */

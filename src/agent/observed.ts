@@ -32,5 +32,7 @@ export const statuszOf = (
   clockOffsetMs: v.clockOffsetMs,
   engine: { phase: v.engine.runtime.phase, reason: v.engine.runtime.reason, message: v.engine.runtime.message },
   tokensPerSecond: v.engine.tokensPerSecond,
+  downloads: v.models.flatMap(({ ref, progress }) => (progress ? [{ model: ref, ...progress }] : [])),
+  tests: v.models.flatMap(({ ref, test }) => (test ? [{ model: ref, ...test }] : [])),
   errors: v.errors,
 });

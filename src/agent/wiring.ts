@@ -197,6 +197,7 @@ export const wire = async (
     watch,
     loader,
     engine,
+    engineVersion: () => runtimeVersion(),
     install: modelPorts(settings, node, ground.downloads, clock),
     sourceRules: { allowInsecureHosts: network.allowInsecureHosts, mirrors: settings.sourceMirrors },
     engineArgs: settings.engineArgs,

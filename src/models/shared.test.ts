@@ -198,7 +198,7 @@ describe('a models folder that agents share', () => {
     let source: FileSource;
     let processes: ChildProcess[];
     const start = (owner: string): { said: string[]; process: ChildProcess } => {
-      const program = join(import.meta.dirname, '../../test/support/model-downloader.ts');
+      const program = join(import.meta.dirname, '../../test/standin/model-downloader.ts');
       const child = spawn(process.execPath, [program, dir, source.url, JSON.stringify(model), owner], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });

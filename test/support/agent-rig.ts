@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { DestinationStream } from 'pino';
 import { type RunningAgent, startAgent } from '../../src/agent/index.ts';
 import { parseSettings } from '../../src/agent/settings.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { createLogger } from '../../src/lib/log.ts';
 import { Metrics } from '../../src/lib/metrics.ts';
 
@@ -21,6 +21,8 @@ export interface RigOptions {
   readonly settings?: Record<string, unknown>;
   /** Environment of the agent besides its settings. */
   readonly env?: Record<string, string>;
+  /** Default the real one. */
+  readonly clock?: Clock;
 }
 
 /** The pod on a laptop: the real agent in process, the real launcher.py, the stand-in as its `vllm`, all folders below one. */
@@ -104,7 +106,7 @@ export class AgentRig {
       settings: { ...settings, port: 0 },
       logger: createLogger('resultity-agent', 'debug', sink),
       metrics: new Metrics(),
-      clock: systemClock,
+      clock: o.clock ?? systemClock,
     });
     return this.agent;
   }

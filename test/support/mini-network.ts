@@ -48,7 +48,7 @@ const MODEL_BYTES = Buffer.from('these are the weights of a very small model');
 export class MiniNetwork {
   readonly kit = new SignerKit();
   readonly heard: Heard[] = [];
-  readonly calls: { readonly path: string; readonly body: string }[] = [];
+  readonly calls: { readonly path: string; readonly body: string; readonly authorization: string | undefined }[] = [];
   readonly results: string[] = [];
   readonly logs: string[] = [];
   hello: Hello | null = null;
@@ -247,7 +247,7 @@ export class MiniNetwork {
       response.writeHead(status, { 'content-type': 'application/json' }).end(text);
     };
     const none = (): void => answer(404, { error: { code: 'not_found', message: path, retryable: false } });
-    this.calls.push({ path, body });
+    this.calls.push({ path, body, authorization: request.headers.authorization });
     if (path.startsWith('/files/')) return void response.writeHead(200).end(this.modelBytes);
     if (path === '/v1/config') return this.kit.answer === undefined ? none() : answer(200, this.kit.answer);
     if (path.startsWith('/v1/config/')) {
