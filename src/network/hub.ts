@@ -282,6 +282,7 @@ export class Hub implements SessionHost, NodeLink {
         on(zJobResult, (session, node, p) => {
           const receipt = desk().result(node, p);
           if (!receipt) throw new FrameError(CLOSE.auth, 'the result inside is not signed by this node');
+          session.hold(p.output.length, receipt);
           receipt.then(
             (message) => session.send('job.receipt', message),
             (error: unknown) => {

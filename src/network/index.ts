@@ -4,7 +4,7 @@
  * Reading order:
  *   pure cores  dispatcher (node-pool, roster, pace, job-queue), subclouds, verdict, tokens, rotation, admission
  *   state       store (sqlite-store, log-sync), registry (nodes), publications (root-chain, ticketing), ledger
- *   shells      session (one socket), hub (all sockets), desk (jobs between callers and nodes)
+ *   shells      connection-limits, session (one socket), hub (all sockets), desk (jobs between callers and nodes)
  *   edges       call-gate, node-api, openai-api (openai-request, openai-params, openai-errors), admin-api, node-orders, model-files, sockets, http; service wires them
  *   commands/   init, model, publish, serve, node, ledger, verify-ledger (ledger-check, ledger-file)
  *

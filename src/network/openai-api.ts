@@ -26,6 +26,8 @@ export interface OpenAiPorts {
 
 /** A caller who does not read is given up when this much waits for it. */
 const STALLED_BYTES = 8 * 1_048_576;
+/** So is one who takes nothing of a whole answer for so long. */
+const STALLED_MS = 30_000;
 
 /** The OpenAI-compatible side: the official clients work unchanged against it. */
 export const openAiApi = (app: FastifyInstance, ports: OpenAiPorts): void => {
@@ -209,6 +211,8 @@ class Caller implements JobSink {
   }
   #end(text: string): void {
     this.#done = true;
+    // the server's own timeout of an idle connection takes over when all of it was taken
+    this.#response.setTimeout(STALLED_MS, () => this.#response.destroy());
     this.#response.end(text);
   }
   #names(): Record<string, string> {

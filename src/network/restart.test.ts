@@ -20,9 +20,13 @@ describe('a restart of the service under load', function () {
     site = await ServiceProcess.start({ limits: { registrationsPerAddress: 100, callsPerAddress: 1_000 } });
     client = new OpenAI({ apiKey: site.apiKey, baseURL: `${site.url}/v1`, maxRetries: 6 });
   });
+  /** Lets the nodes begin to answer. */
+  let go: () => void;
   beforeEach(async () => {
+    const { promise: hold, resolve } = Promise.withResolvers<void>();
+    go = resolve;
     const start = (name: string) =>
-      new WorkingNode(site.node(name), { models: site.models, slots: 40, lineMs: 400 }).start();
+      new WorkingNode(site.node(name), { models: site.models, slots: 40, lineMs: 400, hold }).start();
     workers = await Promise.all(['a', 'b'].map(start));
   });
   afterEach(() => Promise.all(workers.map((w) => w.stop())));
@@ -54,7 +58,8 @@ describe('a restart of the service under load', function () {
   const open = async (): Promise<{ before: number; ends: Promise<End[]> }> => {
     const before = (await ledger()).length;
     const ends = Promise.all(Array.from({ length: OPEN }, (_, i) => one(i)));
-    await until('all are at work', () => workers.reduce((n, w) => n + w.running, 0) === OPEN);
+    await until('all are at work', () => workers.reduce((n, w) => n + w.running, 0) === OPEN, 20_000);
+    go();
     return { before, ends };
   };
   /** Every result is receipted, every signature holds, no job is accepted or billed twice. */

@@ -10,6 +10,7 @@ import { adminApi } from './admin-api.ts';
 import type { AdmissionRules } from './admission.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { CallGate } from './call-gate.ts';
+import { limitConnections } from './connection-limits.ts';
 import { JobDesk } from './desk.ts';
 import { createHttpServer, type TlsFiles } from './http.ts';
 import { Hub } from './hub.ts';
@@ -123,6 +124,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   nodeOrders(app, { registry, hub, keys: options.keys, log });
   if (options.models !== undefined) modelFiles(app, options.models);
   const server = app.server as unknown as Server;
+  limitConnections(server, limits);
   acceptSockets(server, hub, limits, log);
   hub.start(desk);
   await app.listen({ host: options.host, port: options.port });

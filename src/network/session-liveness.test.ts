@@ -31,6 +31,8 @@ describe('liveness of a session, as the service sees it', () => {
           endedAt ??= clock.monotonic();
         },
         buffered: () => 0,
+        pause: () => {},
+        resume: () => {},
       };
       const session = new Session(
         {

@@ -29,6 +29,9 @@ export interface Wire {
   terminate(): void;
   /** Bytes accepted by `send` that the peer has not taken. */
   buffered(): number;
+  /** Nothing is read until `resume`: the peer's own buffers fill up. */
+  pause(): void;
+  resume(): void;
 }
 
 /** What the service decides for its sessions. */
@@ -56,6 +59,9 @@ const DEAD_MS = 39_000;
 const HELLO_MS = 5_000;
 const SLOW_BYTES = 8 * 1_048_576;
 const SLOW_MS = 10_000;
+/** Frames that are being answered, and their bytes, at which nothing more is read (docs/protocol.md §5). */
+const HELD_FRAMES = 64;
+const HELD_BYTES = 4 * 1_048_576;
 const UNKNOWN_TYPES = 16;
 
 const NET_TYPES = ['challenge', 'welcome', 'job.offer', 'job.cancel', 'job.receipt', 'config.notice', 'control'];
@@ -72,6 +78,7 @@ export class Session {
   readonly #reader: FrameReader;
   readonly #openedAt: number;
   readonly #unknown = new Set<string>();
+  readonly #held = { frames: 0, bytes: 0 };
   #hello: Hello | undefined;
   /** What welcome told as server time, and when. */
   #told: { readonly wall: number; readonly at: number } | undefined;
@@ -121,6 +128,22 @@ export class Session {
     if (this.#closed) return;
     const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
     this.#wire.send(this.#writer.write(t, text, this.timeAt()));
+    // here too, as a peer that asks much and reads nothing could have us hold more than that between two ticks
+    if (this.#wire.buffered() >= SLOW_BYTES) this.close(CLOSE.slow, 'the peer reads too slowly');
+  }
+  /** Something of this session is being worked on, and held in memory until then: with too much of it nothing is read. */
+  hold(bytes: number, work: Promise<unknown>): void {
+    const over = (): boolean => this.#held.frames >= HELD_FRAMES || this.#held.bytes >= HELD_BYTES;
+    this.#held.frames++;
+    this.#held.bytes += bytes;
+    if (over()) this.#wire.pause();
+    const free = (): void => {
+      const was = over();
+      this.#held.frames--;
+      this.#held.bytes -= bytes;
+      if (was && !over()) this.#wire.resume();
+    };
+    work.then(free, free);
   }
   close(code: CloseCode, reason: string): void {
     if (this.#closed) return;

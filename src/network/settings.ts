@@ -1,7 +1,8 @@
+import type { ConnectionLimits } from './connection-limits.ts';
 import type { DispatchLimits } from './dispatch-types.ts';
 
 /** What a network's operator may tune; each default is the document's (docs/protocol.md §2, §3, §5). */
-export interface Limits extends DispatchLimits {
+export interface Limits extends DispatchLimits, ConnectionLimits {
   /** Signed calls a minute per node, and per address (or per owner once the owner is proved). */
   readonly callsPerNode: number;
   readonly callsPerAddress: number;
@@ -16,9 +17,9 @@ export interface Limits extends DispatchLimits {
   /** Calls a minute per API key that names no limit of its own. */
   readonly apiPerKey: number;
   readonly frameBytes: number;
+  /** Sockets of nodes from one address, and in all. */
   readonly socketsPerAddress: number;
   readonly sockets: number;
-  readonly deadlineMs: number;
   /** How far behind the newest configuration an offered node may be. */
   readonly maxLagMs: number;
 }
@@ -33,6 +34,8 @@ export const DEFAULT_LIMITS: Limits = {
   anyPerAddress: 20_000,
   apiPerKey: 6_000,
   frameBytes: 1_048_576,
+  connections: 40_000,
+  connectionsPerAddress: 4_000,
   socketsPerAddress: 2_000,
   sockets: 20_000,
   queue: 10_000,
@@ -43,7 +46,6 @@ export const DEFAULT_LIMITS: Limits = {
   offerMs: 2_000,
   leaseMs: 30_000,
   downGraceMs: 60_000,
-  deadlineMs: 300_000,
   maxLagMs: 3_600_000,
 };
 

@@ -52,6 +52,8 @@ const attach = (ws: WebSocket, hub: Hub, log: Logger): void => {
     close: (code, reason) => ws.close(code, reason),
     terminate: () => ws.terminate(),
     buffered: () => ws.bufferedAmount,
+    pause: () => ws.pause(),
+    resume: () => ws.resume(),
   });
   ws.on('message', (data, isBinary) => {
     if (isBinary) return session.refuse(new FrameError(CLOSE.badFrame, 'a frame is a text message'));

@@ -155,6 +155,10 @@ export class FakeNode {
   sendRaw(text: string): void {
     this.#ws?.send(text);
   }
+  /** Bytes that the service has not taken yet. */
+  get unsent(): number {
+    return this.#ws?.bufferedAmount ?? 0;
+  }
   /** Cuts the socket without a word. */
   cut(): void {
     this.#ws?.terminate();

@@ -114,6 +114,11 @@ export class ServiceProcess {
     );
   }
 
+  /** Memory of the process. Linux only. */
+  get rssMiB(): number {
+    const status = readFileSync(`/proc/${this.#child?.pid}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1_024;
+  }
   get running(): boolean {
     return this.#child?.exitCode === null && this.#child.signalCode === null;
   }
