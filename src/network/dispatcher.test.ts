@@ -167,6 +167,48 @@ describe('dispatcher', () => {
     expect([lose(1), lose(2), lose(3)]).to.deep.equal([['offer 1#2 A'], ['offer 1#3 A'], ['fail 1 unavailable']]);
   });
 
+  it('gives up after twenty offers that nobody took, and says what the last one came to', () => {
+    const d = make();
+    d.nodeChanged(view(A), 0);
+    let actions = d.submit(job('1', { deadline: 1e9 }), 0);
+    let offers = 0;
+    for (let now = 0; actions.every((a) => a.do === 'offer'); now += 40_000) {
+      for (const a of actions) if (a.do === 'offer') offers = a.attempt;
+      actions = [...d.rejected(A, '1', offers, 'not_ready', now), ...(offers < 20 ? d.tick(now + 39_000) : [])];
+    }
+    expect(offers).to.equal(20);
+    expect(actions).to.deep.equal([
+      {
+        do: 'fail',
+        jobId: '1',
+        failure: {
+          code: 'unavailable',
+          message: 'gave up after 20 offers: turned down: not_ready',
+          retryAfterMs: 5_000,
+        },
+      },
+    ]);
+  });
+
+  it('says why nobody answers, and when to come back', () => {
+    const why = (actions: readonly DispatchAction[]): string[] =>
+      actions.flatMap((a) => (a.do === 'fail' ? [`${a.failure.message}, ${a.failure.retryAfterMs}`] : []));
+    const d = make({ queue: 1 });
+    d.submit(job('1'), 0);
+    expect(why(d.submit(job('2'), 0))).to.deep.equal(['the queue is full, 1000']);
+    expect(why(d.tick(5_000))).to.deep.equal(['no node can serve m:1 now, 5000']);
+    d.nodeChanged(view(A), 5_000);
+    d.submit(job('3'), 5_000);
+    d.accepted(A, '3', 1, 5_000);
+    d.submit(job('4'), 5_000);
+    for (let now = 5_000; now < 65_000; now += 20_000) d.renewed(A, '3', 1, now);
+    expect(why(d.tick(65_000))).to.deep.equal(['every node is busy, 2000']);
+    for (let i = 0; i < 2; i++) d.lost(A, '3', 1 + i, 'engine_crash', 65_000);
+    expect(why(d.lost(A, '3', 3, 'engine_crash', 65_000))).to.deep.equal([
+      'gave up after 3 attempts: engine_crash, 2000',
+    ]);
+  });
+
   it('ends a job at its deadline and frees the node', () => {
     const d = make();
     d.nodeChanged(view(A), 0);
