@@ -28,6 +28,8 @@ export interface ImageOptions {
   /** Where to push; `cluster.registry` of hack/cluster fits. */
   readonly registry: RegistryTarget;
   readonly progress?: Progress;
+  /** The same files under another digest, with a label and an environment of its own: something to roll out. */
+  readonly variant?: { readonly name: string; readonly env?: Readonly<Record<string, string>> };
 }
 
 /** An image in the registry. `ref` is what a pod names: `host/name@sha256:…`. */
@@ -237,13 +239,22 @@ export const buildModelsImage = (folder: string, options: ImageOptions): Promise
     options,
   );
 
+const varied = (image: Image, variant: ImageOptions['variant']): Image =>
+  variant === undefined
+    ? image
+    : makeImage(image.layers, {
+        ...image.settings,
+        env: { ...image.settings.env, ...variant.env },
+        labels: { ...image.settings.labels, 'resultity.com/variant': variant.name },
+      });
+
 async function publish(
   name: string,
   make: (progress: Progress) => Promise<Image>,
   options: ImageOptions,
 ): Promise<PushedImage> {
   const progress = options.progress ?? quietProgress;
-  const image = await make(progress);
+  const image = varied(await make(progress), options.variant);
   if (!(await hasImage(options.registry, name, image.digest))) {
     await progress.step(`pushing ${name}`, () => pushImage(options.registry, name, image));
   }

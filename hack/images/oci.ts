@@ -45,6 +45,8 @@ export interface Image {
   readonly manifest: Blob;
   readonly config: Blob;
   readonly layers: readonly Layer[];
+  /** What `config` was made from. */
+  readonly settings: ImageConfig;
 }
 
 const MEDIA = {
@@ -162,7 +164,7 @@ export function makeImage(layers: readonly Layer[], config: ImageConfig): Image 
     config: descriptor(configBlob),
     layers: layers.map(descriptor),
   });
-  return { digest: manifest.digest, manifest, config: configBlob, layers };
+  return { digest: manifest.digest, manifest, config: configBlob, layers, settings: config };
 }
 
 /** Writes an image as a tar that `ctr images import` takes under `name`. For the sandbox image, which no registry has yet. */
