@@ -6,7 +6,15 @@ import {
   resources,
 } from '../src/api/index.ts';
 import { type KubeObject, type ResourceType, resource } from '../src/kube/index.ts';
-import type { ConfigMap, KubernetesNode, Pod, RoleBinding, SecretObject, VolumeClaim } from './pod-types.ts';
+import type {
+  ConfigMap,
+  DisruptionBudget,
+  KubernetesNode,
+  Pod,
+  RoleBinding,
+  SecretObject,
+  VolumeClaim,
+} from './pod-types.ts';
 
 /** Every kind that the operator reads or writes; what it may do with each stands in rbac.ts. */
 export const KIND = {
@@ -29,6 +37,12 @@ export const KIND = {
     version: 'v1',
     plural: 'persistentvolumeclaims',
     kind: 'PersistentVolumeClaim',
+  }),
+  budget: resource<DisruptionBudget>({
+    group: 'policy',
+    version: 'v1',
+    plural: 'poddisruptionbudgets',
+    kind: 'PodDisruptionBudget',
   }),
   serviceAccount: resource<KubeObject>({ group: '', version: 'v1', plural: 'serviceaccounts', kind: 'ServiceAccount' }),
   roleBinding: resource<RoleBinding>({

@@ -1,15 +1,8 @@
 import { createHash } from 'node:crypto';
 import { LABEL } from '../src/api/contract.ts';
+import { bounded, keySecretName, MAX_NAME } from '../src/api/index.ts';
 
-/** The longest name of a child object, and the longest value of a label. */
-const MAX = 63;
-
-/** `name` if it is at most 63 characters, else its beginning and ten hex digits of its hash: hashed, never just cut. */
-export const bounded = (name: string): string => {
-  if (name.length <= MAX) return name;
-  const hash = createHash('sha256').update(name).digest('hex').slice(0, 10);
-  return `${name.slice(0, MAX - 11).replace(/[^a-z0-9]+$/i, '')}-${hash}`;
-};
+export { bounded, keySecretName };
 
 /** Lower case, digits and dashes of a text; never empty. */
 export const slug = (text: string): string =>
@@ -24,9 +17,6 @@ export const podName = (node: string): string => bounded(node);
 /** The pod that brings new images to the machine of a node's pod. */
 export const pullName = (node: string): string => bounded(`${node}-pull`);
 
-/** The Secret with a generated key: the node's name and the key's address. */
-export const keySecretName = (node: string, nodeId: string): string => bounded(`${node}-${nodeId.toLowerCase()}`);
-
 export const claimName = (node: string, use: 'state' | 'models'): string => bounded(`${node}-${use}`);
 
 /** The pinned root and the CA bundle for the pods of a network. */
@@ -39,14 +29,24 @@ export const configName = (network: string): string => bounded(`${network}-confi
 export const modelName = (network: string, model: string): string => {
   const hash = createHash('sha256').update(`${network}/${model}`).digest('hex').slice(0, 8);
   const head = `${network}-${slug(model)}`;
-  return `${head.slice(0, MAX - 9).replace(/[^a-z0-9]+$/, '')}-${hash}`;
+  return `${head.slice(0, MAX_NAME - 9).replace(/[^a-z0-9]+$/, '')}-${hash}`;
 };
 
 /** A label's value of a model reference; `:` and `/` are not allowed there. */
 export const modelLabel = (model: string): string =>
   bounded(model.replace(/[^A-Za-z0-9._-]/g, '.').replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, ''));
 
-export type Role = 'node' | 'trust' | 'config' | 'key' | 'state' | 'models' | 'model' | 'agent-account' | 'pull';
+export type Role =
+  | 'node'
+  | 'trust'
+  | 'config'
+  | 'key'
+  | 'state'
+  | 'models'
+  | 'model'
+  | 'agent-account'
+  | 'pull'
+  | 'budget';
 
 /** Labels of every child. */
 export const childLabels = (

@@ -228,6 +228,42 @@ describe('the operator over the API double', function () {
     await until('the pod', () => pod() !== undefined);
   });
 
+  it('goes on with the approved configuration after a restart, while a newer one waits for approval', async () => {
+    const { client } = await start();
+    await client.create(
+      KIND.network,
+      networkManifest(network, NS, { updates: 'Manual' }) as unknown as ResultityNetwork,
+    );
+    const object = () => api.objects<ResultityNetwork>('resultitynetworks')[0];
+    const approve = (digest: string | undefined) =>
+      client.patchMerge(
+        KIND.network,
+        { name: 'testnet', namespace: NS },
+        { metadata: { annotations: { 'resultity.com/approve-digest': digest } } },
+      );
+    await until('held', () => condition('RolloutHeld', object())?.reason === 'ApprovalPending');
+    const first = object()?.status?.digest;
+    await approve(first);
+    await until('ready', () => condition('Ready', object())?.status === 'True');
+    network.kit.publish({ ttl: TTL });
+    await until('the second waits', () => object()?.status?.held?.digest === network.kit.current?.snapshot.digest);
+    await stop();
+    const again = await start();
+    await again.client.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
+    await until('the pod', () => pod() !== undefined);
+    expect(pod()?.metadata?.annotations?.['resultity.com/desired-digest']).to.equal(first);
+    expect(condition('RolloutHeld', object())?.message).to.contain(network.kit.current?.snapshot.digest);
+    await again.client.patchMerge(
+      KIND.network,
+      { name: 'testnet', namespace: NS },
+      { metadata: { annotations: { 'resultity.com/approve-digest': network.kit.current?.snapshot.digest } } },
+    );
+    await until(
+      'the second in force',
+      () => pod()?.metadata?.annotations?.['resultity.com/desired-digest'] === network.kit.current?.snapshot.digest,
+    );
+  });
+
   it('keeps a fleet at its number of nodes, with stable names and pools', async () => {
     const { client } = await start();
     await client.create(KIND.network, networkManifest(network, NS) as unknown as ResultityNetwork);

@@ -91,6 +91,10 @@ export interface Pod extends KubeObject {
   readonly status?: PodStatus;
 }
 
+export interface DisruptionBudget extends KubeObject {
+  readonly spec: { readonly minAvailable: number; readonly selector: { readonly matchLabels: Record<string, string> } };
+}
+
 export interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
   readonly binaryData?: Readonly<Record<string, string>>;

@@ -55,6 +55,12 @@ export const NAMESPACED_RULES: readonly Rule[] = [
     verbs: ['get', 'create', 'patch'],
     why: 'pinned roots and CA bundles; the verified configuration',
   },
+  {
+    apiGroups: ['policy'],
+    resources: ['poddisruptionbudgets'],
+    verbs: ['get', 'create', 'patch'],
+    why: 'how many pods of a fleet an eviction must leave',
+  },
   { apiGroups: [''], resources: ['serviceaccounts'], verbs: ['create', 'patch'], why: 'the agents’ account' },
   { apiGroups: [''], resources: ['persistentvolumeclaims'], verbs: ['create'], why: 'claim templates' },
   {

@@ -23,6 +23,7 @@ import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels } from '../names.ts';
 import { writeStatus } from '../status-writer.ts';
+import { Budgets } from './budget.ts';
 import { decideFleet } from './decide.ts';
 
 /** Fleets' nodes by the uid of their fleet. */
@@ -45,6 +46,7 @@ export interface FleetControllerOptions {
 /** Keeps as many nodes as a fleet asks for; the nodes do the rest. */
 export const fleetController = (o: FleetControllerOptions): Controller => {
   const conditions = new ConditionGauges(o.metrics.fleetCondition);
+  const budgets = new Budgets(o.client, o.clock);
   const applier = new Applier({ client: o.client, fieldManager: FIELD_MANAGER.operator, metrics: o.kubeMetrics });
 
   const keep = async (
@@ -66,6 +68,11 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       const { object, sent } = await applier.apply(o.nodes, intent, { signal });
       if (sent) wrote(o.nodes, object);
     }
+    // first the identities of those that go are on record
+    conditions.show(joinKey(namespace, name), { namespace, fleet: name }, decision.status.conditions ?? []);
+    const written = await writeStatus(o, o.fleets, fleet, fleet.status, decision.status, signal);
+    if (written) wrote(o.fleets, written);
+    await budgets.keep(fleet, decision.minAvailable, signal);
     for (const member of decision.remove) {
       log.info({ node: member }, 'scaling down');
       await o.client.delete(KIND.node, { name: member, namespace }, { signal }).catch((error: unknown) => {
@@ -73,9 +80,6 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       });
       applier.forget(KIND.node, joinKey(namespace, member));
     }
-    conditions.show(joinKey(namespace, name), { namespace, fleet: name }, decision.status.conditions ?? []);
-    const written = await writeStatus(o, o.fleets, fleet, fleet.status, decision.status, signal);
-    if (written) wrote(o.fleets, written);
   };
 
   return new Controller({
@@ -98,7 +102,10 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
     reconcile: async (key, context) => {
       const fleet = o.fleets.get(key);
       // A deleted fleet's nodes are taken by the garbage collector, each through its own drain.
-      if (fleet === undefined) conditions.forget(key);
+      if (fleet === undefined) {
+        conditions.forget(key);
+        budgets.forget(key);
+      }
       if (fleet === undefined || fleet.metadata.deletionTimestamp !== undefined) return done;
       try {
         await keep(fleet, context);

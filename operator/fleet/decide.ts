@@ -3,6 +3,7 @@ import {
   type Condition,
   type ConditionUpdate,
   type FleetConditionType,
+  type FleetIdentity,
   getCondition,
   isTrue,
   type Pool,
@@ -14,7 +15,8 @@ import {
   setCondition,
 } from '../../src/api/index.ts';
 import { placementIn } from '../../src/placement/index.ts';
-import { bounded } from '../names.ts';
+import { bounded, keySecretName } from '../names.ts';
+import { countOf } from '../node/index.ts';
 
 export interface FleetFacts {
   readonly now: number;
@@ -26,38 +28,96 @@ export interface FleetFacts {
 export interface FleetDecision {
   /** Nodes that shall exist, with their spec. */
   readonly wanted: readonly { readonly name: string; readonly spec: ResultityNodeSpec }[];
-  /** Nodes above the wanted number, highest ordinal first; their own finalizer drains them. */
+  /** Nodes above the wanted number, the least useful first; their own finalizer drains them. Only once the status is written. */
   readonly remove: readonly string[];
+  /** Pods that a voluntary eviction must leave: an integer, as a share of pods without a scalable owner blocks every drain. */
+  readonly minAvailable: number;
   readonly status: ResultityFleetStatus;
 }
 
 /** `<fleet>-<ordinal>`: the ordinal is stable, and with it the node's identity for as long as the node lives. */
 export const memberName = (fleet: string, ordinal: number): string => bounded(`${fleet}-${ordinal}`);
 
-/** Which nodes a fleet shall have and how far it is. How a changed template reaches their pods is the nodes' own (operator/node/rollout.ts). Pure. */
+/**
+ * Which nodes a fleet shall have and how far it is. Pure. Existing nodes stay, the most useful ones when there are too many;
+ * missing ones take the lowest free ordinals, with the identity that the name had before. How a changed template reaches
+ * their pods is the nodes' own (operator/node/rollout.ts).
+ */
 export const decideFleet = ({ fleet, nodes, now }: FleetFacts): FleetDecision => {
-  const name = fleet.metadata.name ?? '';
+  const { replicas, pools = [], rollout, template } = fleet.spec;
   const leaving = fleet.metadata.deletionTimestamp !== undefined;
-  const existing = new Map(nodes.map((n) => [n.metadata.name ?? '', n]));
+  const staying = nodes.filter((n) => n.metadata.deletionTimestamp === undefined).sort(byUse(pools));
+  const kept = leaving ? [] : staying.slice(0, replicas);
+  const braked = brakeOf(nodes).status === 'True';
+  const removed = leaving || braked ? [] : staying.slice(replicas).reverse();
+  const identities = identitiesOf(fleet, removed);
   const taken = new Map<string, number>();
-  const wanted = leaving
-    ? []
-    : Array.from({ length: fleet.spec.replicas }, (_, ordinal) => {
-        const member = memberName(name, ordinal);
-        const pool = choosePool(fleet.spec.pools ?? [], existing.get(member)?.spec.placement.pool, taken);
-        if (pool) taken.set(pool.name, (taken.get(pool.name) ?? 0) + 1);
-        return { name: member, spec: inPool(fleet.spec.template, pool) };
-      });
-  const names = new Set(wanted.map((w) => w.name));
-  const remove = leaving
-    ? []
-    : [...existing.keys()]
-        .filter((n) => !names.has(n) && existing.get(n)?.metadata.deletionTimestamp === undefined)
-        .sort((a, b) => ordinalOf(b) - ordinalOf(a));
-  return { wanted, remove, status: statusOf(fleet, nodes, taken, now) };
+  const wanted = [...kept.map(nameOf), ...freeNames(fleet, nodes, leaving ? 0 : replicas - kept.length)]
+    .sort((a, b) => ordinalOf(a) - ordinalOf(b))
+    .map((member) => {
+      const there = kept.find((n) => nameOf(n) === member);
+      const pool = choosePool(pools, there?.spec.placement.pool, taken);
+      if (pool) taken.set(pool.name, (taken.get(pool.name) ?? 0) + 1);
+      const secret = there
+        ? there.spec.identity.secretRef?.name
+        : identities.find((i) => i.name === member)?.secretName;
+      return { name: member, spec: withKey(inPool(template, pool), secret) };
+    });
+  return {
+    wanted,
+    remove: removed.map(nameOf),
+    minAvailable: Math.max(0, replicas - countOf(rollout.maxUnavailable, replicas)),
+    status: statusOf(fleet, nodes, taken, identities, now),
+  };
 };
 
+const nameOf = (node: ResultityNode): string => node.metadata.name ?? '';
 const ordinalOf = (name: string): number => Number(/-(\d+)$/.exec(name)?.[1] ?? -1);
+
+/** The most useful first: ready, then serving, then in the pool that is preferred, then the lowest ordinal. */
+const byUse = (pools: readonly Pool[]): ((a: ResultityNode, b: ResultityNode) => number) => {
+  const rank = (n: ResultityNode): readonly number[] => {
+    const pool = pools.findIndex((p) => p.name === n.spec.placement.pool);
+    return [
+      isTrue(n.status?.conditions, 'Ready') ? 0 : 1,
+      isTrue(n.status?.conditions, 'Serving') ? 0 : 1,
+      pool === -1 ? pools.length : pool,
+      ordinalOf(nameOf(n)),
+    ];
+  };
+  return (a, b) => {
+    const [x, y] = [rank(a), rank(b)];
+    return x.map((v, i) => v - (y[i] ?? 0)).find((d) => d !== 0) ?? 0;
+  };
+};
+
+/** Names for new nodes: the lowest ordinals that no node has, a leaving one included. */
+const freeNames = (fleet: ResultityFleet, nodes: readonly ResultityNode[], count: number): string[] => {
+  const used = new Set(nodes.map(nameOf));
+  const names: string[] = [];
+  for (let ordinal = 0; names.length < count; ordinal++) {
+    const name = memberName(fleet.metadata.name ?? '', ordinal);
+    if (!used.has(name)) names.push(name);
+  }
+  return names;
+};
+
+const MOST_IDENTITIES = 1024;
+
+/** Names that were scaled away with the key each had, the newest kept when there are too many. */
+const identitiesOf = (fleet: ResultityFleet, removed: readonly ResultityNode[]): FleetIdentity[] => {
+  const known = new Map((fleet.status?.identities ?? []).map((i) => [i.name, i.secretName]));
+  for (const { metadata, spec, status } of removed) {
+    const name = metadata.name ?? '';
+    if (!spec.identity.retain || status?.nodeId === undefined) continue;
+    known.delete(name);
+    known.set(name, spec.identity.secretRef?.name ?? keySecretName(name, status.nodeId));
+  }
+  return [...known].slice(-MOST_IDENTITIES).map(([name, secretName]) => ({ name, secretName }));
+};
+
+const withKey = (spec: ResultityNodeSpec, secret: string | undefined): ResultityNodeSpec =>
+  secret === undefined ? spec : { ...spec, identity: { ...spec.identity, secretRef: { name: secret } } };
 
 /** The pool that a node has, while it is listed; else the first in order of preference with room; else the last one. */
 const choosePool = (
@@ -78,10 +138,25 @@ const verdict = (status: Verdict['status'], reason: Reason, message: string): Ve
 /** Reasons of Progressing of a node that is not what its template says yet. */
 const BEHIND: ReadonlySet<string> = new Set(['UpdateHeld', 'PullingImage', 'Updating', 'RolledBack']);
 
+/** When more than a third of the machines, two at the least, fall silent together, it is the network and not the machines. */
+const brakeOf = (nodes: readonly ResultityNode[]): Verdict => {
+  const silent = nodes.filter(
+    (n) => getCondition(n.status?.conditions, 'AgentReady')?.reason === 'MachineUnreachable',
+  ).length;
+  return silent >= 2 && silent * 3 > nodes.length
+    ? verdict(
+        'True',
+        'TooManyVanished',
+        `the machines of ${silent} of ${nodes.length} nodes do not answer; no node is updated, moved or scaled away until they do`,
+      )
+    : verdict('False', 'BrakeOff', 'the machines answer');
+};
+
 const statusOf = (
   fleet: ResultityFleet,
   nodes: readonly ResultityNode[],
   taken: ReadonlyMap<string, number>,
+  identities: FleetIdentity[],
   now: number,
 ): ResultityFleetStatus => {
   const { replicas, pools } = fleet.spec;
@@ -105,10 +180,7 @@ const statusOf = (
         : verdict('False', 'TooFewAvailable', `${ready} of ${replicas} nodes are ready`),
     ],
     ['Progressing', progressing],
-    [
-      'FleetBrake',
-      verdict('Unknown', 'Unknown', 'this version has no brake: it never evicts or replaces a live pod by itself'),
-    ],
+    ['FleetBrake', brakeOf(nodes)],
   ];
   let conditions: readonly Condition[] = fleet.status?.conditions ?? [];
   for (const [type, v] of verdicts)
@@ -128,6 +200,7 @@ const statusOf = (
     readyReplicas: ready,
     updatedReplicas: nodes.length - outdated,
     selector: `${LABEL.fleet}=${bounded(fleet.metadata.name ?? '')}`,
+    ...(identities.length === 0 ? {} : { identities }),
     ...(pools === undefined ? {} : { pools: pools.map((p) => ({ name: p.name, replicas: taken.get(p.name) ?? 0 })) }),
   };
 };

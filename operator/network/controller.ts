@@ -152,7 +152,7 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     const decision = decideNetwork(facts);
     await writeTrust(network, facts, at, context.signal);
     await write(network, decision.status, context);
-    session.inForce = decision.inForce;
+    await session.putInForce(decision.inForce, network.spec.updates);
     for (const event of decision.events) o.recorder.record(KIND.network, network, event);
     tell(key, network, facts, decision.inForce, at);
     o.views.setTried(key);

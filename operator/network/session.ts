@@ -69,6 +69,12 @@ export class NetworkSession {
     };
   }
 
+  /** From now on the nodes get this one. With `updates: Manual` a restart of the operator changes nothing of that. */
+  async putInForce(config: AcceptedConfig | undefined, updates: ResultityNetwork['spec']['updates']): Promise<void> {
+    if (config !== undefined && updates === 'Manual') await this.#store.approve(config.digest);
+    this.inForce = config;
+  }
+
   async close(): Promise<void> {
     await this.#connections?.dispatcher.close();
     this.#connections = undefined;
@@ -90,6 +96,8 @@ export class NetworkSession {
     if (!this.#loaded) {
       try {
         this.#accepted = await loadAccepted(common);
+        if (network.spec.updates === 'Manual')
+          this.inForce = await loadAccepted({ ...common, store: this.#store.approved() });
       } catch (error) {
         if (!isCoded(error, ...REFUSALS)) throw error; // the update below meets the same and says it
       }

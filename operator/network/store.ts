@@ -54,10 +54,42 @@ export class ConfigMapStateStore implements StateStore {
     await this.#onFloor(floor);
     await this.#save((data) => {
       data.set('floor.json', encodeFloor(floor));
-      // The floor is written last: only its own snapshot is still of use.
-      const keep = floor.digest === null ? undefined : snapshotKey(floor.digest);
-      for (const key of this.#binary.keys()) if (key !== keep) this.#binary.delete(key);
+      // The floor is written last: only its own snapshot is still of use, and the one that a person approved.
+      const keep = [floor.digest, this.#approvedFloor(data)?.digest].flatMap((d) => (d ? [snapshotKey(d)] : []));
+      for (const key of this.#binary.keys()) if (!keep.includes(key)) this.#binary.delete(key);
     });
+  }
+
+  /**
+   * Keeps what is accepted now as what a person approved, so that it outlives newer ones and a restart. Nothing is written
+   * when that stands already.
+   */
+  async approve(digest: Sha256): Promise<void> {
+    const data = await this.#load();
+    const [floor, evidence] = [data.get('floor.json'), data.get('evidence.json')];
+    if (floor === undefined || evidence === undefined || decodeFloor(Buffer.from(floor)).digest !== digest) return;
+    if (this.#approvedFloor(data)?.digest === digest) return;
+    await this.#save((next) => next.set('approved-floor.json', floor).set('approved-evidence.json', evidence));
+  }
+
+  /** The same store as it was when a person last approved: to be read, and verified, like any other. */
+  approved(): StateStore {
+    const unchanged = (): Promise<void> => Promise.resolve();
+    return {
+      loadRoots: () => this.loadRoots(),
+      loadFloor: async () => this.#approvedFloor(await this.#load()),
+      loadSnapshot: (digest) => this.loadSnapshot(digest),
+      loadEvidence: async () => (await this.#load()).get('approved-evidence.json'),
+      saveRoot: unchanged,
+      saveFloor: unchanged,
+      saveSnapshot: unchanged,
+      saveEvidence: unchanged,
+    };
+  }
+
+  #approvedFloor(data: ReadonlyMap<string, string>): Floor | undefined {
+    const text = data.get('approved-floor.json');
+    return text === undefined ? undefined : decodeFloor(Buffer.from(text));
   }
 
   async loadSnapshot(digest: Sha256): Promise<Uint8Array | undefined> {

@@ -23,3 +23,4 @@ export {
 } from './controller.ts';
 export type { NodeSettings } from './facts.ts';
 export { BY_GROUP, BY_NETWORK, groupOf } from './gather.ts';
+export { countOf } from './turns.ts';
