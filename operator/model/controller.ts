@@ -47,6 +47,8 @@ export const modelController = (o: ModelControllerOptions): Controller => {
 
   const mirror = async (key: string, { namespace = '', name, signal, wrote, log }: ReconcileContext): Promise<void> => {
     const network = o.networks.get(key);
+    // A new process knows nothing yet: what stands is better than that, and the first look at the network wakes this key.
+    if (network !== undefined && !o.views.tried(key)) return;
     const document = o.views.get(key)?.document;
     const facts = {
       now: o.clock.now(),

@@ -21,7 +21,7 @@ export interface Applied<T> {
 /**
  * Server-side apply that does not repeat itself. An apply is skipped when the last one of this intent left the object as
  * the cache shows it now (uid, and everything but version, managed fields and, for the main resource, status):
- * so drift made by others is mended, and a steady state sends nothing.
+ * so drift made by others is mended, and a steady state sends nothing, a new process' first round included.
  * Bounded by the number of live objects: call `forget` when one is gone.
  */
 export class Applier {
@@ -61,6 +61,12 @@ export class Applier {
     const wanted = fingerprint(intent);
     const live = store.get(keyOf(intent));
     const last = this.#last.get(at);
+    // A new process has applied nothing yet: an object that is just as intended was applied by the one before it.
+    if (live && !status && last === undefined && isAsIntended(live, store.project(intent))) {
+      this.#last.set(at, { intent: wanted, left: shape(live, false) });
+      this.#o.metrics?.applies.inc({ kind: type.kind, outcome: 'skipped' });
+      return { object: live, sent: false };
+    }
     if (live && last?.intent === wanted && last.left === shape(live, status)) {
       this.#o.metrics?.applies.inc({ kind: type.kind, outcome: 'skipped' });
       return { object: live, sent: false };
@@ -83,6 +89,21 @@ export class Applier {
 
 const id = (type: ResourceType, key: Key, status: boolean): string =>
   `${apiVersionOf(type)}/${type.kind}/${key}${status ? '/status' : ''}`;
+
+/** Labels and annotations may be more than intended, for others set theirs; all else must be equal. */
+const isAsIntended = (live: KubeObject, intent: KubeObject): boolean => {
+  const holds = (have: Readonly<Record<string, string>> = {}, want: Readonly<Record<string, string>> = {}): boolean =>
+    Object.entries(want).every(([key, value]) => have[key] === value);
+  const rest = ({ metadata: _, ...object }: KubeObject): string =>
+    fingerprint({ ...object, status: undefined, apiVersion: undefined, kind: undefined });
+  const owners = ({ metadata }: KubeObject): string => fingerprint(metadata?.ownerReferences ?? []);
+  return (
+    holds(live.metadata?.labels, intent.metadata?.labels) &&
+    holds(live.metadata?.annotations, intent.metadata?.annotations) &&
+    (intent.metadata?.ownerReferences === undefined || owners(live) === owners(intent)) &&
+    rest(live) === rest(intent)
+  );
+};
 
 /** What of a live object an apply can have set: for status its status, otherwise all the rest. */
 const shape = (live: KubeObject, status: boolean): string => {
