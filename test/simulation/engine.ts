@@ -25,6 +25,7 @@ export class SimEngine {
     proc.onDeath(() => gone.abort());
     return {
       run: async (kind, request, options) => {
+        if (!proc.alive) return new Promise<never>(() => {});
         const key = options.headers?.['x-request-id'] ?? '';
         const call = { at: this.#world.at, path: `/v1/${kind}`, request: key, end: 'open' };
         this.calls.push(call);

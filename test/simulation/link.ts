@@ -239,6 +239,7 @@ export class Net {
       },
     };
     const establish = async (): Promise<void> => {
+      await proc.running();
       const { listener } = this;
       await this.#reach(path, 'up', CONNECT_MS);
       await this.#reach(path, 'down', CONNECT_MS);
@@ -315,6 +316,7 @@ export class Net {
   /** The part of undici's dispatcher that the agent's HTTP calls use. */
   dispatcher(proc: Proc, path: Path): Dispatcher {
     const request = async (o: Dispatcher.RequestOptions): Promise<unknown> => {
+      await proc.running();
       const { listener } = this;
       const body = typeof o.body === 'string' ? o.body : '';
       const headers = (o.headers ?? {}) as Record<string, string>;

@@ -2,10 +2,7 @@ import { type JobKey, type Journal, type JournalRecord, SqliteJournal } from '..
 import { SqliteStore } from '../../src/network/sqlite-store.ts';
 import type { AttemptRow, LedgerEntry, NodeRow, Store } from '../../src/network/store.ts';
 import type { Random } from '../chaos/random.ts';
-import { mark, type Proc, type World } from './world.ts';
-
-/** The program is gone in the middle of a write; nobody is left to see this. */
-class Crashed extends Error {}
+import type { Proc, World } from './world.ts';
 
 type When = 'before' | 'after';
 
@@ -21,15 +18,18 @@ export class Fuse {
   disarm(): void {
     this.#blow = null;
   }
-  /** Runs one write. @throws Crashed when the program dies with it, or is dead */
-  step<T>(proc: Proc, write: () => T): T {
-    if (!proc.alive) throw new Crashed();
-    const blow = this.#blow && --this.#left <= 0 ? this.#blow : null;
-    if (!blow) return write();
-    this.#blow = null;
-    if (this.#when === 'after') write();
-    blow();
-    throw new Crashed();
+  /**
+   * One write: `keep` is what the disk has of it. A dead program goes on to the end of its turn as if nothing had happened;
+   * nothing of that is kept, and no port lets it out.
+   */
+  step<T>(proc: Proc, write: () => T, keep: () => void): T {
+    const blow = proc.alive && this.#blow && --this.#left <= 0 ? this.#blow : null;
+    if (blow) this.#blow = null;
+    if (blow && this.#when === 'before') blow();
+    const result = write();
+    if (proc.alive) keep();
+    if (blow && this.#when === 'after') blow();
+    return result;
   }
 }
 
@@ -43,6 +43,7 @@ export class JournalVolume {
   readonly #writes: ((journal: Journal) => void)[] = [];
   readonly #keys = new Map<string, JobKey>();
   #journal: Journal = new SqliteJournal(':memory:');
+  #proc: Proc | null = null;
   /** The last writes that a power cut takes although they had returned: a disk that lies. */
   forgets = 0;
   onResult: (record: JournalRecord) => void = () => {};
@@ -53,21 +54,33 @@ export class JournalVolume {
   }
   /** Every record, as the disk has it. */
   records(): JournalRecord[] {
-    return [...this.#keys.values()].flatMap((key) => this.#journal.get(key) ?? []);
+    // what a dead program did in its last turn is in no disk
+    const journal = this.#proc?.alive ? this.#journal : this.#made();
+    return [...this.#keys.values()].flatMap((key) => journal.get(key) ?? []);
+  }
+  #made(): Journal {
+    const journal: Journal = new SqliteJournal(':memory:');
+    for (const write of this.#writes) write(journal);
+    return journal;
   }
 
   open(proc: Proc): Journal {
     if (this.forgets > 0) this.#writes.splice(-this.forgets);
-    const journal: Journal = new SqliteJournal(':memory:');
-    for (const write of this.#writes) write(journal);
+    const journal = this.#made();
     this.#journal = journal;
+    this.#proc = proc;
     const write = (what: string, key: JobKey, work: (journal: Journal) => void): void =>
-      this.fuse.step(proc, () => {
-        work(journal);
-        this.#writes.push(work);
-        this.#keys.set(name(key), { jobId: key.jobId, attempt: key.attempt });
-        this.#world.trace.note(`journal ${this.#label} ${what} ${name(key)}`);
-      });
+      this.fuse.step(
+        proc,
+        () => work(journal),
+        () => {
+          this.#writes.push(work);
+          this.#keys.set(name(key), { jobId: key.jobId, attempt: key.attempt });
+          this.#world.trace.note(`journal ${this.#label} ${what} ${name(key)}`);
+          const kept = what === 'result' ? journal.get(key) : undefined;
+          if (kept) this.onResult(kept);
+        },
+      );
     return {
       highest: (jobId) => journal.highest(jobId),
       get: (key) => journal.get(key),
@@ -81,8 +94,6 @@ export class JournalVolume {
       result: (key, payload, lines) => {
         const { jobId, attempt } = key;
         write('result', key, (j) => j.result({ jobId, attempt }, payload, lines));
-        const kept = journal.get(key);
-        if (kept) this.onResult(kept);
       },
       receipted: ({ jobId, attempt }, verdict) =>
         write(`receipted ${verdict}`, { jobId, attempt }, (j) => j.receipted({ jobId, attempt }, verdict)),
@@ -117,15 +128,17 @@ export class StoreVolume {
     const store = new SqliteStore(':memory:');
     for (const write of this.#writes) write(store);
     const step = <T>(what: string, work: (store: Store) => T): T =>
-      this.fuse.step(proc, () => {
-        const result = work(store);
-        this.#writes.push(work);
-        this.#world.trace.note(`store ${what}`);
-        return result;
-      });
+      this.fuse.step(
+        proc,
+        () => work(store),
+        () => {
+          this.#writes.push(work);
+          this.#world.trace.note(`store ${what}`);
+        },
+      );
     const promise = <T>(what: string, work: (store: Store) => T): T => {
       const result = step(what, work);
-      this.#promised = this.#writes.length;
+      if (proc.alive) this.#promised = this.#writes.length;
       return result;
     };
     return {
@@ -143,11 +156,15 @@ export class StoreVolume {
       durable: async () => {
         const upTo = this.#writes.length;
         await store.durable();
+        this.fuse.step(
+          proc,
+          () => {},
+          () => {
+            this.#promised = Math.max(this.#promised, upTo);
+            this.#world.trace.note(`store durable ${upTo}`);
+          },
+        );
         if (!proc.alive) await new Promise<never>(() => {});
-        this.fuse.step(proc, () => {
-          this.#promised = Math.max(this.#promised, upTo);
-          this.#world.trace.note(`store durable ${mark(String(upTo))}`);
-        });
       },
       receipts: (jobId, keyId) => store.receipts(jobId, keyId),
       ledger: () => store.ledger(),
