@@ -41,14 +41,15 @@ export const resolveImage = (
 const within = (repository: string, prefix: string): boolean =>
   repository === prefix || repository.startsWith(`${prefix}/`);
 
-/** The newest runtime of the snapshot for an accelerator that is at least `minVersion`. */
+/** The newest runtime of the snapshot for an engine and an accelerator that is at least `minVersion`. */
 export const chooseRuntime = <
   R extends { readonly engine: string; readonly version: string; readonly accelerator: string },
 >(
   runtimes: readonly R[],
   accelerator: Accelerator,
   minVersion = '0',
+  engine = 'vllm',
 ): R | undefined =>
   runtimes
-    .filter((r) => r.accelerator === accelerator && compareSemver(r.version, minVersion) >= 0)
+    .filter((r) => r.engine === engine && r.accelerator === accelerator && compareSemver(r.version, minVersion) >= 0)
     .toSorted((a, b) => compareSemver(b.version, a.version))[0];

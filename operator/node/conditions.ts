@@ -1,5 +1,6 @@
 import { ANNOTATION, CONTAINER } from '../../src/api/contract.ts';
 import { type ConditionUpdate, getCondition, type NodeConditionType, type Reason } from '../../src/api/index.ts';
+import { compareSemver } from '../../src/config/index.ts';
 import { type Tier, tierAtLeast } from '../../src/protocol/index.ts';
 import type { Pod } from '../pod-types.ts';
 import { reasonOfCode } from '../reasons.ts';
@@ -75,6 +76,10 @@ const agentReady: Derive = (scene) => {
   if (agent?.phase === undefined) return no('AgentNotReporting', 'the agent runs and has not written status.agent yet');
   if (agent.phase === 'Failed')
     return no(reasonOfCode(agent.lastError?.code, 'NotReady'), agent.lastError?.message ?? 'the agent has failed');
+  const { network } = scene.facts;
+  const named = network.at === 'ready' ? network.document.agent.version : undefined;
+  if (named !== undefined && agent.version !== undefined && compareSemver(agent.version, named) < 0)
+    return yes('AgentOutdated', `agent ${agent.version} runs and reports; the network names ${named}`);
   return yes('AgentRunning', 'the agent runs and reports');
 };
 
@@ -185,6 +190,11 @@ const configSynced: Derive = (scene) => {
   const desired = network.at === 'ready' ? network.digest : undefined;
   const short = (digest: string): string => digest.replace('sha256:', '').slice(0, 12);
   if (scene.pod === undefined) return noPod(scene);
+  if (config?.ticketAge === 'Stale' || config?.ticketAge === 'Expired')
+    return no(
+      `Config${config.ticketAge}`,
+      `no fresh ticket from the network; ${config.ticketAge === 'Stale' ? 'work goes on with what is applied' : 'the node drains until one comes'}`,
+    );
   if (config?.applied !== undefined && (config.applied === desired || desired === undefined))
     return yes('DigestApplied', `applied ${short(config.applied)}`);
   if (config?.pending !== undefined) {

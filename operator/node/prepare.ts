@@ -1,4 +1,5 @@
 import { isAllowedRuntimeEnv, type NodeConditionType, type Reason } from '../../src/api/index.ts';
+import { type SnapshotDocument, servedIn, subcloudsOf } from '../../src/config/index.ts';
 import { CodedError, errorText } from '../../src/lib/index.ts';
 import {
   type Assignment,
@@ -104,16 +105,29 @@ const modelFits: Check = (facts, draft) => {
     servers: servers.get(m.ref) ?? 0,
     fit: fitOfNode(node.spec, m, offers, held(facts)),
   }));
-  const assignment = assignModel(candidates, node.spec.models ?? {}, node.status?.assignedModel);
+  const elsewhere = (ref: string): boolean =>
+    document.models.some((m) => m.ref === ref && !servedIn(m, placesOf(node, document)));
+  const wanted = node.spec.models?.assigned;
+  if (wanted !== undefined && elsewhere(wanted))
+    return blocked(
+      'ModelsVerified',
+      'ModelNotApproved',
+      `${wanted} is for nodes of other subclouds; this one is in ${placesOf(node, document).join(', ') || 'none'}`,
+    );
+  const assignment = assignModel(
+    candidates.filter((c) => !elsewhere(c.model)),
+    node.spec.models ?? {},
+    node.status?.assignedModel,
+  );
   draft.assignment = assignment;
   if (assignment.fit !== undefined) draft.fit = assignment.fit;
   if (assignment.kind === 'none') {
-    const wanted = document.failedModels.find((m) => m.ref === node.spec.models?.assigned);
-    if (wanted)
+    const failed = document.failedModels.find((m) => m.ref === wanted);
+    if (failed)
       return blocked(
         'ModelsVerified',
         'ModelInvalid',
-        `the snapshot's entry of ${wanted.ref} is wrong: ${wanted.reason}`,
+        `the snapshot's entry of ${failed.ref} is wrong: ${failed.reason}`,
       );
     return assignment.reason === 'NoModelFits'
       ? blocked('GPUFit', assignment.fit?.reason ?? 'NoModelFits', assignment.message, 'Unplaced')
@@ -124,12 +138,23 @@ const modelFits: Check = (facts, draft) => {
   return undefined;
 };
 
+/** Subclouds that the node is in as far as the operator knows; the GPU's memory and the owner's proof are the network's to judge. */
+const placesOf = ({ spec, status }: NodeFacts['node'], document: SnapshotDocument): readonly string[] =>
+  subcloudsOf(document, {
+    node: status?.nodeId?.toLowerCase() ?? '',
+    owner: spec.owner.wallet?.toLowerCase() ?? spec.owner.email,
+    labels: spec.podTemplate?.labels ?? {},
+    gpuMemoryMiB: Number.MAX_SAFE_INTEGER,
+    join: spec.subclouds?.join ?? [],
+    leave: spec.subclouds?.leave ?? [],
+  }).ids;
+
 const imagesAllowed: Check = ({ node, settings }, draft) => {
   const { network, assignment } = draft;
   if (network === undefined || assignment?.kind !== 'assigned') return undefined;
   const model = network.document.models.find((m) => m.ref === assignment.model);
   const accelerator = acceleratorOf(node.spec.placement.gpu);
-  const runtime = chooseRuntime(network.document.runtimes, accelerator, model?.engine.minVersion);
+  const runtime = chooseRuntime(network.document.runtimes, accelerator, model?.engine.minVersion, model?.engine.name);
   if (runtime === undefined)
     return blocked(
       'RuntimeReady',

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import {
   type AcceptedConfig,
@@ -32,6 +33,7 @@ import {
 } from '../protocol/index.ts';
 import type { Obstacle } from './plan.ts';
 import type { ServerClock } from './server-clock.ts';
+import { type Freshness, TicketAge } from './ticket-age.ts';
 
 /** A snapshot that is, or was, in effect here. */
 export interface AppliedConfig {
@@ -101,6 +103,8 @@ export class ConfigSync {
   #appliedUntil: number | undefined;
   #obstacle: Obstacle | null = null;
   #refreshing: Promise<boolean> | null = null;
+  readonly #age: TicketAge;
+  #told: Freshness = 'Fresh';
   #wake = new AbortController();
 
   /** @throws CodedError<Refusal> when the pinned root is none */
@@ -108,6 +112,7 @@ export class ConfigSync {
     this.#o = options;
     this.#log = options.logger;
     this.#roots = [openRoot(options.pinnedRoot)];
+    this.#age = new TicketAge(options.clock, options.server, join(dirname(options.appliedFile), 'ticket-age.json'));
   }
 
   get accepted(): AcceptedConfig | null {
@@ -154,10 +159,13 @@ export class ConfigSync {
   get authorities(): readonly ReceiptAuthority[] {
     return receiptAuthorities(this.#roots);
   }
-  /** Older than maxStalenessSeconds: work must stop. */
-  get tooStale(): boolean {
-    const a = this.#accepted;
-    return a !== null && this.#o.server.now() - a.ticketIssuedAt > a.document.maxStalenessSeconds * 1000;
+  /** Since the last fresh ticket, ms. */
+  get ticketAgeMs(): number {
+    return this.#age.ms;
+  }
+  /** Expired: older than maxStalenessSeconds, work must stop. */
+  get freshness(): Freshness {
+    return this.#accepted ? this.#age.standing(this.#accepted.document.maxStalenessSeconds) : 'Fresh';
   }
 
   /** Takes up what an earlier run accepted and applied, verified again. @throws when the floor fails closed */
@@ -165,6 +173,7 @@ export class ConfigSync {
     const { pinnedRoot, store, clock, allowInsecureHosts } = this.#o;
     const held = await loadAccepted({ pinnedRoot, store, now: clock.now(), insecureHosts: allowInsecureHosts });
     if (held) {
+      await this.#age.restore(held.ticket);
       this.#accepted = held;
       this.#roots = held.roots;
     }
@@ -221,6 +230,7 @@ export class ConfigSync {
       return false;
     }
     this.#refusal = null;
+    this.#age.renewed(outcome.config.ticket);
     this.#takeRoots(outcome.config.roots);
     const before = this.#accepted;
     this.#accepted = outcome.config;
@@ -313,12 +323,31 @@ export class ConfigSync {
         if (!signal.aborted) this.#log.error({ error }, 'the configuration could not be renewed');
       });
       failures = this.#refusal === null ? 0 : failures + 1;
+      this.#tellAge();
+      await this.#age.keep();
     }
   }
 
   #trust() {
     const { pinnedRoot, network, environment, store, source } = this.#o;
     return { pinnedRoot, network, environment, store, source };
+  }
+
+  /** Told once for each change: work goes on while it is Stale, and stops while it is Expired. */
+  #tellAge(): void {
+    const now = this.freshness;
+    if (now === this.#told) return;
+    this.#told = now;
+    const ms = this.ticketAgeMs;
+    if (now === 'Fresh') this.#log.info({ ms }, 'the configuration is fresh again');
+    else {
+      const why =
+        now === 'Stale' ? 'work goes on with the last known configuration' : 'the node drains until one comes';
+      this.#log.warn({ reason: `Config${now}`, ms }, `no fresh ticket: ${why}`);
+      this.#o.onError(`Config${now}`, `no fresh ticket for ${Math.round(ms / 60_000)} min: ${why}`);
+    }
+    this.#o.record('config.freshness', { state: now, ageMs: Math.round(ms) });
+    this.#o.onChange();
   }
 
   #takeRoots(roots: readonly TrustedRoot[]): void {

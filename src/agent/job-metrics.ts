@@ -13,6 +13,7 @@ export interface AgentMetrics {
   readonly receiptAge: Histogram;
   readonly journalRecords: Gauge;
   readonly clockOffset: Gauge;
+  readonly ticketAge: Gauge;
   readonly drainDuration: Histogram;
   readonly sessions: Counter<'event'>;
   readonly phaseSeconds: Gauge<'phase'>;
@@ -41,6 +42,10 @@ export const agentMetrics = (m: Metrics): AgentMetrics => ({
   receiptAge: m.histogram('resultity_agent_receipt_age_seconds', 'Time from a signed result to its receipt'),
   journalRecords: m.gauge('resultity_agent_journal_records', 'Records in the journal'),
   clockOffset: m.gauge('resultity_agent_clock_offset_seconds', 'Server time minus local time'),
+  ticketAge: m.gauge(
+    'resultity_agent_config_ticket_age_seconds',
+    'Time since the last fresh ticket of the configuration was issued',
+  ),
   drainDuration: m.histogram('resultity_agent_drain_duration_seconds', 'Time that a drain took', [], LONG),
   sessions: m.counter('resultity_agent_sessions_total', 'Sessions opened and ended', ['event']),
   phaseSeconds: m.gauge('resultity_startup_phase_seconds', 'Duration of each phase of the last start', ['phase']),

@@ -83,7 +83,7 @@ const freshStart: NodeView = {
   network: { state: 'unregistered', reason: undefined },
   connected: false,
   superseded: false,
-  config: { applied: null, pending: null, obstacle: null, floor: null },
+  config: { applied: null, pending: null, ticket: null, obstacle: null, floor: null },
   models: [],
   loaded: null,
   step: 'idle',
@@ -127,6 +127,7 @@ const views: fc.Arbitrary<NodeView> = fc
     config: fc.record({
       applied: fc.constantFrom(null, ref(1)),
       pending: fc.constantFrom(null, ref(2)),
+      ticket: fc.constantFrom(null, 'Fresh' as const, 'Expired' as const),
       obstacle: fc.option(fc.record({ step: fc.constantFrom<PlanStep>('prefetch', 'test'), reason: text, why: text })),
       floor: fc.constantFrom(null, { epoch: 1, version: 2 }),
     }),
@@ -180,14 +181,20 @@ describe('what the node tells of itself', () => {
   });
 
   it('shows what is applied and what is pending side by side', () => {
-    const both = statusOf({ ...freshStart, config: { applied: ref(1), pending: ref(2), obstacle: null, floor: null } });
+    const both = statusOf({
+      ...freshStart,
+      config: { applied: ref(1), pending: ref(2), ticket: null, obstacle: null, floor: null },
+    });
     expect(both.config).to.deep.equal({ applied: digest('1'), pending: digest('2'), restrictedBy: digest('2') });
     const obstacle = { step: 'test', reason: 'TestInferenceFailed', why: 'wrong answer' } as const;
-    const failed = statusOf({ ...freshStart, config: { applied: ref(1), pending: ref(2), obstacle, floor: null } });
+    const failed = statusOf({
+      ...freshStart,
+      config: { applied: ref(1), pending: ref(2), ticket: 'Stale', obstacle, floor: null },
+    });
     expect(failed.config?.blocked).to.deep.equal({ step: 'test', reason: 'TestInferenceFailed' });
     const waiting = statusOf({
       ...freshStart,
-      config: { applied: null, pending: ref(2), obstacle: null, floor: null },
+      config: { applied: null, pending: ref(2), ticket: null, obstacle: null, floor: null },
     });
     expect(waiting.config).to.deep.equal({ pending: digest('2') });
   });

@@ -6,6 +6,7 @@ import type { Isolation } from './isolation.ts';
 import type { ModelView } from './model-book.ts';
 import type { Step } from './model-next.ts';
 import type { Obstacle } from './plan.ts';
+import type { Freshness } from './ticket-age.ts';
 
 /** Everything that the node tells of itself, at one moment: heartbeats, status and /statusz are functions of it. */
 export interface NodeView {
@@ -22,6 +23,8 @@ export interface NodeView {
   readonly config: {
     readonly applied: ConfigRef | null;
     readonly pending: ConfigRef | null;
+    /** The last fresh ticket; null before the first. */
+    readonly ticket: Freshness | null;
     /** Why it is pending. */
     readonly obstacle: Obstacle | null;
     readonly floor: { readonly epoch: number; readonly version: number } | null;
@@ -162,6 +165,7 @@ export const statusOf = (view: NodeView): AgentStatus => {
             ...field('applied', applied?.digest),
             ...field('pending', pending?.digest),
             ...field('restrictedBy', applied && pending?.digest),
+            ...field('ticketAge', view.config.ticket === 'Fresh' ? null : view.config.ticket),
             ...field('blocked', obstacle && { step: obstacle.step, reason: cut(obstacle.reason, 64) || 'failed' }),
           },
         }

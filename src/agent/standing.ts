@@ -1,4 +1,4 @@
-import { participates, type SnapshotDocument, type SubcloudMember, subcloudsOf } from '../config/index.ts';
+import { participates, type SnapshotDocument, type SubcloudMember, servedIn, subcloudsOf } from '../config/index.ts';
 import type { ConfigSync } from './config-sync.ts';
 import type { Drain } from './drain.ts';
 import type { Hardware } from './hardware.ts';
@@ -60,8 +60,8 @@ export const offerRules = (at: {
             loaded: at.manager.serving !== null,
           }
         : null,
-    subclouds: places.ids,
-    global: places.global,
+    subclouds: places.ids.filter((id) => entry === undefined || servedIn(entry, [id])),
+    global: places.global && (entry === undefined || servedIn(entry, places.ids)),
     maxOutputTokens: document?.jobs.maxOutputTokens ?? 0,
   };
 };

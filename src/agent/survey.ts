@@ -23,10 +23,10 @@ export interface SurveyOptions {
   readonly node: string;
   readonly http: Pick<NetworkHttp, 'get'>;
   readonly clock: Clock;
-  readonly config: Pick<ConfigSync, 'tooStale'>;
-  readonly drain: Drain;
+  readonly config: Pick<ConfigSync, 'freshness'>;
+  readonly drain: Pick<Drain, 'begin' | 'end'>;
   readonly drainMs: number;
-  readonly connection: Connection;
+  readonly connection: Pick<Connection, 'session'>;
   /** A model is served and the network has not said yet that the node is active. */
   readonly learning: () => boolean;
   readonly readHardware: () => Promise<void>;
@@ -37,7 +37,7 @@ export interface SurveyOptions {
 export const survey = async (o: SurveyOptions, signal: AbortSignal): Promise<void> => {
   for (let tick = 0; !signal.aborted; tick++) {
     await o.readHardware();
-    if (o.config.tooStale) void o.drain.begin('stale', o.drainMs);
+    if (o.config.freshness === 'Expired') void o.drain.begin('stale', o.drainMs);
     else o.drain.end('stale');
     if (o.connection.session && (o.learning() || tick % ASK_EVERY === 0)) {
       const seen = await askStatus(o.http, o.node, signal);

@@ -230,6 +230,7 @@ export const wire = async (
     config: {
       applied: config.applied?.ref ?? null,
       pending: config.pending,
+      ticket: config.accepted && config.freshness,
       obstacle: config.obstacle,
       floor: config.accepted ? { epoch: config.accepted.epoch, version: config.accepted.version } : null,
     },
@@ -393,6 +394,7 @@ export const wire = async (
           connection,
           learning: () => networkState.state !== 'active' && manager.serving !== null,
           readHardware: async () => {
+            metrics.ticketAge.set(config.ticketAgeMs / 1000);
             hardware = await readHardware(paths.models, watch.view.facts, settings);
           },
           onState: setNetworkState,

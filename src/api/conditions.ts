@@ -120,6 +120,7 @@ const reasonNames = [
   'ContainerOOMKilled',
   // agent
   'AgentRunning',
+  'AgentOutdated',
   'AgentNotReporting',
   'AgentStarting',
   // model

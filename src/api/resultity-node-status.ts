@@ -134,6 +134,8 @@ export interface AgentConfigStatus {
   pending?: Digest;
   /** Accepted, and already taking away what it forbids. */
   restrictedBy?: Digest;
+  /** The last fresh ticket is past its life (work goes on), or past maxStalenessSeconds (the node drains). Absent: neither. */
+  ticketAge?: 'Stale' | 'Expired';
   /** Why the pending one is not in effect. */
   blocked?: AgentConfigBlocked;
 }

@@ -503,6 +503,7 @@ const zAgentConfigStatus: z.ZodType<api.AgentConfigStatus> = z.looseObject({
   applied: z.string().exactOptional(),
   pending: z.string().exactOptional(),
   restrictedBy: z.string().exactOptional(),
+  ticketAge: z.enum(["Stale","Expired"]).exactOptional(),
   blocked: zAgentConfigBlocked.exactOptional(),
 });
 

@@ -327,6 +327,16 @@ const ATTACKS: readonly Attack[] = [
     code: 'bad_schema',
     act: ({ kit }) => kit.publishRaw(canonicalJson(kit.document({ version: 2, schema: 2 }))),
   },
+  ...(['engine', 'accelerator'] as const).map((field) => ({
+    name: `a runtime of an unknown ${field}`,
+    code: 'bad_schema' as const,
+    act: ({ kit }: Stage) =>
+      kit.publishRaw(
+        canonicalJson(
+          kit.document({ version: 2, runtimes: [{ ...(kit.document().runtimes as object[])[0], [field]: 'other' }] }),
+        ),
+      ),
+  })),
   {
     name: 'an unknown tier',
     code: 'bad_schema',

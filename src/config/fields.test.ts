@@ -5,8 +5,6 @@ import { zDocument } from './document.ts';
 
 /** A test that shows what a field does: the file, and words of the test's title (or of its row in a table of cases). */
 type Shown = readonly [file: string, title: string];
-/** Not shown yet, in plain words: an effect without a test of its own, or no effect at all. */
-type Gap = { readonly untested: string } | { readonly noEffect: string };
 
 const ATTACKS = 'src/config/attacks.test.ts';
 const RULES = 'src/config/rules.test.ts';
@@ -17,10 +15,16 @@ const PLACEMENT = 'src/placement/placement.test.ts';
 const FIT = 'src/placement/fit.test.ts';
 const REGISTRY = 'src/network/registry.test.ts';
 const PUBLISHING = 'src/network/commands/publishing.test.ts';
+const PODS = 'operator/node/snapshot-fields.test.ts';
+const SYNC = 'src/agent/config-sync.test.ts';
+const PARTICIPATION: Shown = [
+  'src/network/snapshot-fields.test.ts',
+  'participation.${' + 'environment} decides whether nodes of that environment get offers',
+];
 const ENGINE: Shown = ['src/runtime/engine-client.test.ts', 'stops by ${' + 'reason} when the engine does'];
 
 /** Every field that a snapshot can carry. A field of the schema that is not listed here fails the test below. */
-const FIELDS: Readonly<Record<string, Shown | Gap>> = {
+const FIELDS: Readonly<Record<string, Shown>> = {
   schema: [ATTACKS, 'schema 2'],
   network: [ATTACKS, 'a snapshot of another network'],
   environment: [ATTACKS, 'a document for another environment'],
@@ -59,15 +63,16 @@ const FIELDS: Readonly<Record<string, Shown | Gap>> = {
     'signs nothing when an answer is wrong, late, or nobody serves a model',
   ],
   'models[].weight': [PLACEMENT, 'takes the one with the fewest servers for its weight'],
-  'models[].subclouds[]': { noEffect: 'read and carried, but no offer and no placement looks at it yet' },
-  'runtimes[].engine': { noEffect: 'there is one engine' },
+  'models[].subclouds[]': [
+    'src/network/snapshot-fields.test.ts',
+    'a model for some subclouds gets offers on their nodes only',
+  ],
+  'runtimes[].engine': [ATTACKS, 'a runtime of an unknown ${' + 'field}'],
   'runtimes[].version': [PLAN, 'nothing when the listed image is too old for the model'],
   'runtimes[].image': [PLAN, 'nothing on a foreign image when nothing was applied'],
-  'runtimes[].accelerator': { untested: 'the operator takes the image of the accelerator (operator/images.ts)' },
-  'agent.version': { noEffect: 'shown by GET /v1/status; the image decides' },
-  'agent.image': {
-    untested: 'the operator puts it into the pod it makes (operator/node/prepare.ts); rolling it is not built',
-  },
+  'runtimes[].accelerator': [PODS, 'each accelerator gets its runtime image'],
+  'agent.version': [PODS, 'an agent below the version that the network names is shown as outdated'],
+  'agent.image': [PODS, 'the agent container gets the agent’s image'],
   'agent.minVersion': [PLAN, 'nothing when the agent is too old, and the engine stays'],
   'jobs.maxOutputTokens': ['src/agent/offer-check.test.ts', 'refuses more output than the configuration allows'],
   'jobs.maxQueue': [
@@ -78,8 +83,8 @@ const FIELDS: Readonly<Record<string, Shown | Gap>> = {
   'jobs.timeouts.gapMs': ENGINE,
   'jobs.timeouts.totalMs': ENGINE,
   'isolation.minTier': [REGISTRY, 'does not become active below the isolation tier'],
-  'participation.testnet': { untested: 'ParticipationOff takes a node out of the rotation (network/rotation.ts)' },
-  'participation.mainnet': { untested: 'as participation.testnet, in the other environment' },
+  'participation.testnet': PARTICIPATION,
+  'participation.mainnet': PARTICIPATION,
   'subclouds[].id': [RULES, 'places a node in open, semi-open and closed subclouds'],
   'subclouds[].access': [RULES, 'places a node in open, semi-open and closed subclouds'],
   'subclouds[].filters.labels': [SUBCLOUDS, 'are those it wishes whose labels and GPU memory it meets'],
@@ -90,12 +95,10 @@ const FIELDS: Readonly<Record<string, Shown | Gap>> = {
   'subclouds[].isolate': ['src/network/dispatcher.test.ts', 'isolated nodes out of the global pool'],
   'ttl.heartbeatMs': [REGISTRY, 'out of rotation by missed ones'],
   'ttl.missedHeartbeats': [REGISTRY, 'out of rotation by missed ones'],
-  'ttl.pollMs': { untested: 'interval of the poll (agent/config-sync.ts, operator/network/session.ts)' },
+  'ttl.pollMs': [SYNC, 'is asked for again after pollMs'],
   'ttl.retryMs': ['src/models/states.test.ts', 'retries when due'],
   'ttl.cacheMs': [MODELS, 'removes unlisted models only after the cache time'],
-  maxStalenessSeconds: {
-    untested: 'beyond it a node drains (agent/config-sync.ts), ConfigExpired (operator/network/decide.ts)',
-  },
+  maxStalenessSeconds: [SYNC, 'drains after maxStalenessSeconds, and comes back alone'],
   'trustedSources[]': [MODELS, 'does not ask an untrusted host, a redirect to one, nor plain http outside loopback'],
 };
 
@@ -110,16 +113,16 @@ const leaves = (schema: Schema, path: string): string[] => {
 };
 
 describe('the fields of a snapshot', () => {
-  it('each stand in the table, with the test that shows the effect or with what is missing', () => {
+  it('each stand in the table with the test that shows the effect', () => {
     const fields = leaves(z.toJSONSchema(zDocument, { io: 'input', unrepresentable: 'any' }) as Schema, '');
     expect(fields).to.include.members(['models[].files[].size', 'ttl.cacheMs', 'subclouds[].owners[]']);
     expect(Object.keys(FIELDS)).to.have.members(fields);
   });
 
-  for (const file of new Set(Object.values(FIELDS).flatMap((f) => ('length' in f ? [f[0]] : []))))
+  for (const file of new Set(Object.values(FIELDS).map(([file]) => file)))
     it(`name tests that exist in ${file}`, async () => {
       const text = await readFile(new URL(`../../${file}`, import.meta.url), 'utf8');
       for (const [field, shown] of Object.entries(FIELDS))
-        if ('length' in shown && shown[0] === file) expect(text, field).to.contain(shown[1]);
+        if (shown[0] === file) expect(text, field).to.contain(shown[1]);
     });
 });

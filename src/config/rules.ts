@@ -91,6 +91,10 @@ const restrictSubcloud = (subcloud: Subcloud, all: readonly Subcloud[]): Subclou
 export const participates = (document: SnapshotDocument, environment: Environment): boolean =>
   document.participation[environment];
 
+/** Whether a node in these subclouds serves the model: one that names subclouds is for nodes in one of them. */
+export const servedIn = (model: Pick<ModelEntry, 'subclouds'>, ids: readonly string[]): boolean =>
+  model.subclouds === undefined || model.subclouds.some((id) => ids.includes(id));
+
 /** Who a node is when subclouds are judged. */
 export interface SubcloudMember {
   readonly node: string;

@@ -1,4 +1,4 @@
-import type { ModelEntry, SnapshotDocument } from '../config/index.ts';
+import { type ModelEntry, type SnapshotDocument, servedIn } from '../config/index.ts';
 import { JsonError, type Kind, parseStrictJson } from '../protocol/index.ts';
 import type { ApiKey } from './api-keys.ts';
 import type { JobRequest } from './job.ts';
@@ -40,6 +40,8 @@ export const readRequest = (
   if (stream && kind === 'embeddings') throw new OpenAiFailure(400, 'embeddings are not streamed', 'stream');
   const options = isObject(request.stream_options) ? request.stream_options : {};
   const subcloud = chooseSubcloud(headers.subcloud, key);
+  if (subcloud !== undefined && !servedIn(model, [subcloud]))
+    throw new OpenAiFailure(404, `${model.ref} is not served in subcloud ${subcloud}`, 'model');
   const deadlineMs = wholeNumber(headers.deadlineMs, 'resultity-deadline-ms', 300_000);
   const priority = wholeNumber(headers.priority, 'resultity-priority', 5);
   return {

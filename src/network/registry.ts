@@ -114,7 +114,7 @@ export class Registry {
     const qualifies =
       live.connected &&
       document !== undefined &&
-      servedModels(heartbeat, document).size > 0 &&
+      servedModels(heartbeat, document, live.memberships.of(live.row, heartbeat, document).ids).size > 0 &&
       shortcomings(heartbeat, document).length === 0;
     if (!qualifies || live.row.everActive || live.row.admission !== 'admitted') return false;
     this.#soon(live, { ...live.row, everActive: true });
@@ -149,7 +149,7 @@ export class Registry {
       offers: this.offers(node),
       slots: live.capacity.slots,
       capacity: live.capacity.slots + live.capacity.queue,
-      models: hb && document ? servedModels(hb, document) : new Map(),
+      models: hb && document ? servedModels(hb, document, ids) : new Map(),
       subclouds: ids,
       isolated,
     };

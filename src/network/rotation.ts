@@ -1,4 +1,4 @@
-import { meetsMinimum, participates, type SnapshotDocument } from '../config/index.ts';
+import { meetsMinimum, participates, type SnapshotDocument, servedIn } from '../config/index.ts';
 import { type Heartbeat, type NodeState, tierAtLeast } from '../protocol/index.ts';
 
 import type { NodeRow } from './store.ts';
@@ -33,11 +33,17 @@ export const shortcomings = (heartbeat: Heartbeat, document: SnapshotDocument): 
   return reasons;
 };
 
-/** Models of the configuration that the node has active and loaded at the listed digest. */
-export const servedModels = (heartbeat: Heartbeat, document: SnapshotDocument): Map<string, `sha256:${string}`> => {
+/** Models of the configuration that the node has active and loaded at the listed digest, and may serve in its subclouds. */
+export const servedModels = (
+  heartbeat: Heartbeat,
+  document: SnapshotDocument,
+  subclouds: readonly string[],
+): Map<string, `sha256:${string}`> => {
   const served = new Map<string, `sha256:${string}`>();
   if (!heartbeat.runtime.healthy) return served;
-  const listed = new Map(document.models.filter((m) => m.state === 'active').map((m) => [m.ref, m.digest]));
+  const listed = new Map(
+    document.models.filter((m) => m.state === 'active' && servedIn(m, subclouds)).map((m) => [m.ref, m.digest]),
+  );
   for (const m of heartbeat.models)
     if (m.state === 'active' && m.loaded && listed.get(m.model) === m.digest) served.set(m.model, m.digest);
   return served;
