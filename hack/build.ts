@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { repoRoot } from './lib/index.ts';
+import { slim } from './slim.ts';
 
 /** The programs of the product and where each is bundled to. */
 export const PROGRAMS: Readonly<Record<string, string>> = {
@@ -15,13 +16,17 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
 /** Native or optional modules that stay outside the bundles and are copied into the image. */
 export const EXTERNAL = ['secp256k1'];
 
-/** CommonJS packages ask for `require`; undici 8 needs a Node that an older host may not have: said in one line. */
+/**
+ * CommonJS packages ask for `require`; undici 8 needs a Node that an older host may not have: said in one line; zod compiles
+ * no code at run time, which makes the first use of each schema cheaper and later ones no slower than can be measured.
+ */
 const BANNER = `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);
 const [__major = 0, __minor = 0] = process.versions.node.split('.').map(Number);
 if (__major < 22 || (__major === 22 && __minor < 19)) {
   console.error(\`this program needs Node.js 22.19 or later; this is \${process.version}\`);
   process.exit(1);
-}`;
+}
+globalThis.__zod_globalConfig = { jitless: true };`;
 
 /** Bundles one program for Node, everything but EXTERNAL inside. Throws when the entry is missing or does not build. */
 export async function bundle(entry: string, outfile: string): Promise<void> {
@@ -35,8 +40,9 @@ export async function bundle(entry: string, outfile: string): Promise<void> {
     target: 'node26',
     format: 'esm',
     external: [...EXTERNAL],
+    plugins: [slim],
     banner: { js: BANNER },
-    keepNames: true,
+    define: { esbuildDetection: 'true' }, // undici asks for this name and then leaves an unused second parser out
     legalComments: 'none',
     logLevel: 'error',
     loader: { '.py': 'text', '.json': 'json' },

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import { getAddress } from 'ethers/address';
 import { z } from 'zod';
 import { CodedError } from '../lib/errors.ts';
+import { keccak256 } from './keccak.ts';
 
 /** 20-byte Ethereum address, lower-case `0x` hex (docs/protocol.md §1). */
 export type Address = `0x${string}`;
@@ -32,7 +32,11 @@ export const ZERO_32: Hex32 = `0x${'0'.repeat(64)}`;
 export const sha256Hex = (data: string | Uint8Array): Sha256 => `sha256:${hash('sha256', data, 'hex')}`;
 
 /** EIP-55 form, for people. */
-export const checksumAddress = (address: Address): string => getAddress(address);
+export const checksumAddress = (address: Address): string => {
+  const digits = address.slice(2).toLowerCase();
+  const upper = keccak256(Buffer.from(digits)).toString('hex');
+  return `0x${[...digits].map((c, i) => (Number.parseInt(upper[i] ?? '0', 16) >= 8 ? c.toUpperCase() : c)).join('')}`;
+};
 
 /**
  * Reads an address as a person writes it: any case, but a mixed case must be a valid EIP-55 checksum.
@@ -43,7 +47,7 @@ export const parseAddress = (text: string): Address => {
     throw new CodedError('bad_address', `"${text.slice(0, 60)}" is not an address: write 0x and 40 hex digits`);
   const lower = text.toLowerCase() as Address;
   const digits = text.slice(2);
-  if (digits !== digits.toLowerCase() && digits !== digits.toUpperCase() && getAddress(lower) !== text)
+  if (digits !== digits.toLowerCase() && digits !== digits.toUpperCase() && checksumAddress(lower) !== text)
     throw new CodedError(
       'bad_address',
       `"${text}" has a wrong checksum (EIP-55): a digit is mistyped, or write it in lower case if you are sure`,
