@@ -13,7 +13,7 @@ import {
 import { testModel } from '../test/support/signer-kit.ts';
 import { until } from '../test/support/until.ts';
 import { KIND } from './kinds.ts';
-import type { Pod, SecretObject } from './pod-types.ts';
+import type { DisruptionBudget, Pod, SecretObject } from './pod-types.ts';
 
 const NS = 'nodes';
 const TTL = { heartbeatMs: 15_000, missedHeartbeats: 3, pollMs: 250, retryMs: 250, cacheMs: 1000 };
@@ -294,6 +294,16 @@ describe('the operator over the API double', function () {
     await until('its status', () => fleet()?.status?.replicas === 1);
     expect(condition('Available', fleet())).to.include({ status: 'False', reason: 'TooFewAvailable' });
     expect(api.objects('secrets')).to.have.length(3);
+    const budget = () => api.objects<DisruptionBudget>('poddisruptionbudgets')[0];
+    await until('a budget that blocks no drain of the one node', () => budget()?.spec.minAvailable === 0);
+
+    await client.patchMerge(KIND.fleet, { name: 'h200', namespace: NS }, { spec: { replicas: 3 } });
+    await until('three pods again', () => api.objects('pods').length === 3);
+    expect(api.objects('secrets'), 'no new identity was made').to.have.length(3);
+    const secrets = api.objects<SecretObject>('secrets').map((secret) => secret.metadata?.name);
+    for (const name of ['h200-1', 'h200-2'])
+      expect(secrets).to.include(node(name)?.spec.identity.secretRef?.name, `${name} has its own key again`);
+    await until('the budget', () => budget()?.spec.minAvailable === 2);
   });
 
   it('imports a key and takes the node’s id from the agent', async () => {

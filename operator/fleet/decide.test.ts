@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { FleetIdentity, ResultityFleet, ResultityNode } from '../../src/api/index.ts';
-import { nodeManifest } from '../../test/support/manifests.ts';
+import { nodeManifest } from '../../test/support/operator-rig.ts';
 import { decideFleet } from './decide.ts';
 
 const NOW = Date.parse('2026-11-21T12:00:00Z');

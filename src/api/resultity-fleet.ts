@@ -102,6 +102,24 @@ export interface ResultityFleetStatus {
    * @listMapKey name
    */
   pools?: PoolStatus[];
+  /**
+   * Identities of nodes that were scaled away; a node that comes back under the name gets its own.
+   * @maxItems 1024
+   * @listType map
+   * @listMapKey name
+   */
+  identities?: FleetIdentity[];
+}
+
+/** A name of the fleet and the identity that belongs to it. */
+export interface FleetIdentity {
+  /** @maxLength 63 */
+  name: string;
+  /**
+   * The Secret with the key.
+   * @maxLength 253
+   */
+  secretName: string;
 }
 
 /** Nodes in one pool. */

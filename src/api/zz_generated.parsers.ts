@@ -350,6 +350,11 @@ const zPoolStatus: z.ZodType<api.PoolStatus> = z.looseObject({
   replicas: z.int(),
 });
 
+const zFleetIdentity: z.ZodType<api.FleetIdentity> = z.looseObject({
+  name: z.string(),
+  secretName: z.string(),
+});
+
 const zResultityFleetStatus: z.ZodType<api.ResultityFleetStatus> = z.looseObject({
   conditions: z.array(zCondition).exactOptional(),
   observedGeneration: z.int().exactOptional(),
@@ -358,6 +363,7 @@ const zResultityFleetStatus: z.ZodType<api.ResultityFleetStatus> = z.looseObject
   updatedReplicas: z.int().exactOptional(),
   selector: z.string().exactOptional(),
   pools: z.array(zPoolStatus).exactOptional(),
+  identities: z.array(zFleetIdentity).exactOptional(),
 });
 
 export const zResultityFleet: z.ZodType<api.ResultityFleet> = z.looseObject({
