@@ -1,85 +1,8 @@
 import { expect } from 'chai';
-import type { ResultityNetwork, ResultityNode } from '../src/api/index.ts';
-import { KubeClient } from '../src/kube/index.ts';
-import { ApiDouble } from '../test/support/api-double.ts';
-import {
-  KitNetwork,
-  networkManifest,
-  nodeManifest,
-  type RunningOperator,
-  startOperator,
-} from '../test/support/operator-rig.ts';
-import { PodPlayer } from '../test/support/pod-player.ts';
+import { type RunningOperator, startOperator } from '../test/support/operator-rig.ts';
+import { NODE, runtimeOf, TTL, World } from '../test/support/operator-world.ts';
 import { until } from '../test/support/until.ts';
 import { KIND } from './kinds.ts';
-import type { Pod, SecretObject } from './pod-types.ts';
-
-const NS = 'nodes';
-const TTL = { heartbeatMs: 15_000, missedHeartbeats: 3, pollMs: 250, retryMs: 250, cacheMs: 1000 };
-const at = { name: 'gpu-a', namespace: NS };
-const runtime = (c: string): object => ({
-  engine: 'vllm',
-  version: '0.33.0',
-  image: `registry.example/vllm@sha256:${c.repeat(64)}`,
-  accelerator: 'cpu',
-});
-
-/** One world: API double, network, kubelet and agent. Operators come and go. */
-class World {
-  readonly api: ApiDouble;
-  readonly network: KitNetwork;
-  readonly player: PodPlayer;
-  readonly user: KubeClient;
-
-  private constructor(api: ApiDouble, network: KitNetwork) {
-    this.api = api;
-    this.network = network;
-    this.player = new PodPlayer(api, network).start();
-    this.user = new KubeClient({ connection: api.connection, fieldManager: 'user' });
-  }
-  static async start(): Promise<World> {
-    const network = await KitNetwork.start();
-    network.kit.publish({ ttl: TTL, runtimes: [runtime('a')] });
-    return new World(await ApiDouble.start(), network);
-  }
-  async stop(): Promise<void> {
-    await this.player.stop();
-    await this.user.close();
-    await this.network.stop();
-    await this.api.stop();
-  }
-  async create(): Promise<void> {
-    await this.user.create(KIND.network, networkManifest(this.network, NS) as unknown as ResultityNetwork);
-    await this.user.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
-  }
-  get node(): ResultityNode | undefined {
-    return this.api.objects<ResultityNode>('resultitynodes')[0];
-  }
-  get pods(): Pod[] {
-    return this.api.objects<Pod>('pods');
-  }
-  get settled(): boolean {
-    const ready = this.node?.status?.conditions?.find((c) => c.type === 'Ready')?.status;
-    const { annotations = {} } = this.pods[0]?.metadata ?? {};
-    const busy = ['resultity.com/drain', 'resultity.com/handover', 'resultity.com/rollout'].some((k) => annotations[k]);
-    return ready === 'True' && this.pods.length === 1 && !busy;
-  }
-  /** What must come out the same, wherever an operator died. */
-  get outcome(): object {
-    const [pod] = this.pods;
-    const { phase, assignedModel, nodeId } = this.node?.status ?? {};
-    return {
-      phase,
-      assignedModel,
-      images: [...(pod?.spec?.initContainers ?? []), ...(pod?.spec?.containers ?? [])].map((c) => c.image),
-      zone: pod?.spec?.nodeSelector,
-      pods: this.pods.length,
-      sameKey: this.api.objects<SecretObject>('secrets').map((s) => s.metadata?.name === `gpu-a-${nodeId}`),
-      mostPods: this.player.mostPods,
-      rolledBack: this.node?.metadata.annotations?.['resultity.com/rolled-back'],
-    };
-  }
-}
 
 interface Scene {
   readonly name: string;
@@ -95,15 +18,15 @@ const scenes: Scene[] = [
   {
     name: 'the runtime image changes',
     before: 'serving',
-    change: async (w) => w.network.kit.publish({ ttl: TTL, runtimes: [runtime('b')] }),
+    change: async (w) => w.network.kit.publish({ ttl: TTL, runtimes: [runtimeOf('b')] }),
     done: (w) => w.settled && image(w).includes('bbbb'),
   },
   {
     name: 'the runtime image changes to a broken one',
     before: 'serving',
     change: async (w) => {
-      w.player.broken.add((runtime('b') as { image: string }).image);
-      w.network.kit.publish({ ttl: TTL, runtimes: [runtime('b')] });
+      w.player.broken.add((runtimeOf('b') as { image: string }).image);
+      w.network.kit.publish({ ttl: TTL, runtimes: [runtimeOf('b')] });
     },
     done: (w) =>
       w.settled &&
@@ -117,7 +40,7 @@ const scenes: Scene[] = [
       const agent = w.network.kit.document().agent as object;
       w.network.kit.publish({
         ttl: TTL,
-        runtimes: [runtime('a')],
+        runtimes: [runtimeOf('a')],
         agent: { ...agent, image: `registry.example/resultity@sha256:${'9'.repeat(64)}` },
       });
     },
@@ -126,13 +49,13 @@ const scenes: Scene[] = [
   {
     name: 'the node moves to other machines',
     before: 'serving',
-    change: (w) => w.user.patchMerge(KIND.node, at, { spec: { placement: { nodeSelector: { zone: 'b' } } } }),
+    change: (w) => w.user.patchMerge(KIND.node, NODE, { spec: { placement: { nodeSelector: { zone: 'b' } } } }),
     done: (w) => w.settled && (w.pods[0]?.spec?.nodeSelector as { zone?: string } | undefined)?.zone === 'b',
   },
   {
     name: 'the node is deleted',
     before: 'serving',
-    change: (w) => w.user.delete(KIND.node, at),
+    change: (w) => w.user.delete(KIND.node, NODE),
     done: (w) => w.node === undefined && w.pods.length === 0,
   },
 ];

@@ -200,7 +200,9 @@ const leaving = (facts: NodeFacts): Decision => {
   const steps: Step[] = own === undefined ? [] : [{ do: 'writeStatus' }];
   let againMs: number | undefined;
   let draining = 'the node is being deleted';
-  if (!(node.metadata.finalizers ?? []).includes(FINALIZER.node))
+  const finalizers = node.metadata.finalizers ?? [];
+  // With orphan the cluster's collector takes our pod off this object first; then it is nobody's, and stays.
+  if (!finalizers.includes(FINALIZER.node) || finalizers.includes('orphan'))
     return {
       steps: [],
       status: statusOf(

@@ -7,7 +7,8 @@ import type { ApiDouble } from './api-double.ts';
 import { activeAgent, type KitNetwork } from './operator-rig.ts';
 
 const HERE = 'test/kubelet';
-const MACHINE = 'machine';
+/** Where every pod goes. */
+export const MACHINE = 'machine';
 
 interface Played {
   /** Image of each container that runs, and how often it was started. */
@@ -18,7 +19,9 @@ interface Played {
 export class PodPlayer {
   /** Images whose container never becomes ready. */
   readonly broken = new Set<string>();
-  /** Most pods of one identity that were seen at once, and every key Secret ever seen. */
+  /** The machine is cut off: nothing is done there and nothing told. */
+  away = false;
+  /** Most pods of one identity that were seen at once,. */
   mostPods = 0;
   readonly #api: ApiDouble;
   readonly #network: KitNetwork;
@@ -49,11 +52,6 @@ export class PodPlayer {
     await this.#client.close();
   }
 
-  /** How often each container of the pod was started. */
-  starts(uid: string): Record<string, number> {
-    return Object.fromEntries(this.#played.get(uid)?.starts ?? []);
-  }
-
   async #round(): Promise<void> {
     const pods = this.#api.objects<Pod>('pods');
     const alive = pods.filter((p) => p.metadata?.labels?.['resultity.com/role'] === 'node');
@@ -71,6 +69,7 @@ export class PodPlayer {
   async #play(pod: Pod): Promise<void> {
     const { name = '', namespace, uid = '', finalizers = [] } = pod.metadata ?? {};
     const at = { name, namespace };
+    if (this.away && !this.#forced(uid)) return;
     if (pod.metadata?.deletionTimestamp !== undefined) {
       this.#played.delete(uid);
       await this.#client.patchMerge(KIND.pod, at, { metadata: { uid, finalizers: null } });
@@ -122,6 +121,14 @@ export class PodPlayer {
       (body) => this.#client.patchMerge(KIND.pod, at, { metadata: { uid }, status: body }, { subresource: 'status' }),
     );
     await this.#agent(pod, played);
+  }
+
+  /** The finalizer stands for the kubelet's part of a deletion; with grace 0 the server does not wait for it. */
+  #forced(uid: string): boolean {
+    return this.#api.requests.some(({ method, body }) => {
+      const options = body as { gracePeriodSeconds?: number; preconditions?: { uid?: string } } | undefined;
+      return method === 'DELETE' && options?.gracePeriodSeconds === 0 && options.preconditions?.uid === uid;
+    });
   }
 
   async #agent(pod: Pod, played: Played): Promise<void> {

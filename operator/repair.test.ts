@@ -1,0 +1,115 @@
+import { expect } from 'chai';
+import { type RunningOperator, startOperator } from '../test/support/operator-rig.ts';
+import { NODE, NS, World } from '../test/support/operator-world.ts';
+import { until } from '../test/support/until.ts';
+import { KIND } from './kinds.ts';
+
+const POD = { name: 'gpu-a', namespace: NS };
+
+describe('an operator whose world breaks', function () {
+  this.timeout(40_000);
+  let world: World;
+  let operator: RunningOperator;
+  const deletions = () => world.api.requests.filter((r) => r.method === 'DELETE');
+  const uid = () => world.pods[0]?.metadata?.uid;
+  const settled = (): Promise<void> => until('settled', () => world.settled, 15_000);
+
+  beforeEach(async () => {
+    world = await World.start();
+    await world.create();
+    operator = await startOperator(world.api.connection);
+    await settled();
+  });
+  afterEach(async () => {
+    await operator.stop();
+    await world.stop();
+  });
+
+  it('makes no second pod for one that is partitioned away, until its machine is out of service', async () => {
+    const [before, incarnation = 0] = [uid(), world.node?.status?.incarnation];
+    world.player.away = true;
+    await world.taint('node.kubernetes.io/unreachable');
+    await until('Unknown', () => world.condition('Serving')?.status === 'Unknown');
+    expect(world.condition('AgentReady')).to.include({ reason: 'MachineUnreachable' });
+    expect(deletions()).to.deep.equal([]);
+    // The cluster evicts it after unreachableSeconds: its object stays, as no kubelet says that it has ended.
+    await world.user.delete(KIND.pod, POD);
+    await until('it waits', () => world.condition('PodScheduled')?.reason === 'FencingWait');
+    expect(world.condition('PodScheduled')?.message).to.contain('node.kubernetes.io/out-of-service');
+    expect(world.pods.map((p) => p.metadata?.uid)).to.deep.equal([before]);
+    await world.taint('node.kubernetes.io/unreachable', 'node.kubernetes.io/out-of-service');
+    await until('another pod', () => uid() !== undefined && uid() !== before);
+    world.player.away = false;
+    await world.taint();
+    await settled();
+    expect(world.node?.status?.incarnation).to.be.greaterThan(incarnation);
+    expect(world.outcome).to.deep.include({ mostPods: 1, sameKey: [true] });
+  });
+
+  it('lets a person force the next pod, once', async () => {
+    const before = uid();
+    world.player.away = true;
+    await world.taint('node.kubernetes.io/unreachable');
+    await world.user.patchMerge(KIND.node, NODE, {
+      metadata: { annotations: { 'resultity.com/force-replace': 'yes' } },
+    });
+    await until('another pod', () => uid() !== undefined && uid() !== before);
+    await until('taken off', () => world.node?.metadata.annotations?.['resultity.com/force-replace'] === undefined);
+    expect(world.player.mostPods).to.equal(1);
+  });
+
+  it('forgets what the agent of a gone pod has said, so that nothing looks alive', async () => {
+    await world.user.delete(KIND.pod, POD);
+    await until('forgotten', () =>
+      world.api.requests.some((r) => (r.body as { status?: { agent?: null } } | undefined)?.status?.agent === null),
+    );
+    await settled();
+    expect(world.node?.status?.agent?.phase).to.equal('Active');
+  });
+
+  it('touches no pod in a storm of 409, 410, 429 and cut watches, and settles after it', async () => {
+    const before = uid();
+    let n = 0;
+    const statuses = [409, 410, 429, 500, 503];
+    for (const status of statuses)
+      world.api.fault({
+        when: (r) => !r.path.startsWith('/api/v1/nodes') && n++ % statuses.length === statuses.indexOf(status),
+        times: 40,
+        answer: { status, ...(status === 429 ? { retryAfter: 0 } : {}) },
+      });
+    for (let round = 0; round < 8; round++) {
+      world.api.cutWatches(round % 2 === 0);
+      world.api.compact();
+      world.network.states.clear();
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    await settled();
+    expect(uid()).to.equal(before);
+    expect(deletions()).to.deep.equal([]);
+  });
+
+  it('deletes a node whose network is down', async () => {
+    world.network.down = 503;
+    await world.user.delete(KIND.node, NODE, { propagation: 'Foreground' });
+    await until('gone', () => world.node === undefined && world.pods.length === 0);
+    expect(world.api.objects('secrets')).to.have.length(1); // retained
+  });
+
+  it('leaves the pod to itself when the node is orphaned, and to the collector’s order otherwise', async () => {
+    // What the API server and its collector do for propagationPolicy=Orphan.
+    const finalizers = [...(world.node?.metadata.finalizers ?? []), 'orphan'];
+    await world.user.patchMerge(KIND.node, NODE, { metadata: { finalizers } });
+    await world.user.delete(KIND.node, NODE);
+    await until('seen', () => world.node?.metadata.deletionTimestamp !== undefined);
+    await world.user.patchMerge(KIND.pod, POD, { metadata: { ownerReferences: null } });
+    await world.user.patchMerge(KIND.node, NODE, {
+      metadata: { finalizers: finalizers.filter((f) => f !== 'orphan') },
+    });
+    await until('gone', () => world.node === undefined);
+    expect(world.pods).to.have.length(1);
+    expect(world.pods[0]?.metadata?.annotations).to.not.have.property('resultity.com/drain');
+    expect(deletions().map((r) => r.path)).to.deep.equal([
+      '/apis/resultity.com/v1alpha1/namespaces/nodes/resultitynodes/gpu-a',
+    ]);
+  });
+});
