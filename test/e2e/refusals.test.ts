@@ -1,8 +1,9 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { firstModel } from '../../hack/demo/publish.ts';
 import { QUESTION } from '../../hack/demo/snapshot.ts';
-import { ENGINE_MS, e2e, eventually } from './setup.ts';
+import { ENGINE_MS, e2e, eventually, RUNTIME } from './setup.ts';
 
 const flip = (file: string): (() => void) => {
   const bytes = readFileSync(file);
@@ -16,7 +17,7 @@ const flip = (file: string): (() => void) => {
 describe('what is refused, and heals', () => {
   it('a model file with one byte changed: DigestMismatch, out of rotation, active again when the file is right', async () => {
     const { target, k, get, installed } = e2e();
-    const file = globSync(join(target.dir, 'models/*/model.safetensors'))[0] ?? '';
+    const file = join(target.dir, 'models', firstModel(RUNTIME).folder, 'model.safetensors');
     const restore = flip(file);
     try {
       await k('delete', 'pod', 'demo-0', '--timeout=120s'); // the models volume is ephemeral: it is fetched again
