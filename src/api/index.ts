@@ -16,6 +16,7 @@ export type * from './approved-model.ts';
 export * from './conditions.ts';
 export * from './contract.ts';
 export type * from './meta.ts';
+export * from './names.ts';
 export type * from './pod.ts';
 export * from './resources.ts';
 export type * from './resultity-fleet.ts';

@@ -24,7 +24,7 @@ interface VerifyFlags {
 
 /** `resultity config verify|reset`: the verifier that agent and operator use, for people and for other test suites. */
 export const configCommand = (io: Io): Command => {
-  const config = new Command('config').description('verify a network’s signed configuration, or reopen a state folder');
+  const config = new Command('config').description('signed configuration: verify, compare, hold and release nodes');
   config
     .command('verify')
     .description('fetch, verify and make durable: exit 0 accepted, exit 1 with "refused <code>: <text>" on stderr')

@@ -14,6 +14,8 @@ const io: Io = {
   color: process.stdout.isTTY === true && !process.env.NO_COLOR,
   now: () => Date.now(),
   signal: stop.signal,
+  env: process.env,
+  ...(process.stdout.isTTY === true ? { clear: () => void process.stdout.write('\u001b[2J\u001b[H') } : {}),
 };
 
 process.exitCode = await runCommand(buildProgram(io, manifest.version), process.argv.slice(2), io);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, CommanderError, InvalidArgumentError } from 'commander';
-import { CodedError, errorText } from '../lib/errors.ts';
+import { type Clock, CodedError, errorText, isCoded } from '../lib/index.ts';
 
 /** Where a command reads and writes: handed in, so that a test needs no process. */
 export interface Io {
@@ -11,6 +11,14 @@ export interface Io {
   readonly color: boolean;
   readonly now: () => number;
   readonly signal?: AbortSignal | undefined;
+  /** For the kubeconfig: KUBECONFIG, HOME. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Where waiting is timed; the system's when left out. */
+  readonly clock?: Clock;
+  /** Between two looks at the cluster, in ms; default 1000. */
+  readonly pollMs?: number;
+  /** Clear the terminal before the next picture; absent where there is no terminal. */
+  readonly clear?: () => void;
 }
 
 /** A command that did its work and has to say no: the process ends with 1. The lines are already written. */
@@ -50,7 +58,7 @@ export const parseFloor = (text: string): { epoch: number; version: number } => 
 };
 
 /**
- * Runs one command line. @returns the exit code: 0 done, 1 the answer is no, 2 wrong usage
+ * Runs one command line. @returns the exit code: 0 done, 1 the answer is no, 2 wrong usage, 3 waited too long
  */
 export const runCommand = async (program: Command, args: readonly string[], io: Io): Promise<number> => {
   configure(program, io);
@@ -61,6 +69,7 @@ export const runCommand = async (program: Command, args: readonly string[], io: 
     if (error instanceof SaidNo) return 1;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     io.err(`error: ${errorText(error)}`);
+    if (isCoded(error, 'timed_out')) return 3;
     return error instanceof UsageError ? 2 : 1;
   }
 };

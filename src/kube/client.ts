@@ -216,27 +216,16 @@ export class KubeClient {
       },
     });
     o.onOpen?.();
-    const decoder = new TextDecoder();
-    let rest = '';
-    try {
-      for await (const chunk of body) {
-        rest += decoder.decode(chunk as Uint8Array, { stream: true });
-        let from = 0;
-        for (let end = rest.indexOf('\n', from); end >= 0; end = rest.indexOf('\n', from)) {
-          const line = rest.slice(from, end);
-          from = end + 1;
-          if (line !== '') yield line;
-        }
-        rest = from === 0 ? rest : rest.slice(from);
-        if (rest.length > MAX_LINE)
-          throw new KubeError('kube_watch', `watch ${type.plural}: a line is longer than ${MAX_LINE} bytes`);
-      }
-    } catch (cause) {
-      if (cause instanceof KubeError || o.signal.aborted) throw cause;
-      throw new KubeError('kube_network', `watch ${type.plural}: the stream broke`, { cause });
-    } finally {
-      body.destroy();
-    }
+    yield* lines(body, `watch ${type.plural}`, o.signal);
+  }
+
+  /** The lines of a text, as they come: a container's log, followed or not. Ends with the answer, or throws when it breaks. */
+  async *textLines(
+    path: string,
+    o: { readonly signal: AbortSignal; readonly query?: Call['query'] },
+  ): AsyncGenerator<string, void> {
+    const body = await this.#transport.stream({ ...o, verb: 'watch', method: 'GET', path });
+    yield* lines(body, `read ${path}`, o.signal);
   }
 
   /** Any other path: `/version`, discovery, a proxy. Gives parsed JSON, or text. Writes pass the gate too. */
@@ -322,6 +311,34 @@ const typed = <T extends KubeObject>(type: ResourceType<T>, object: T): T => ({
   apiVersion: apiVersionOf(type),
   kind: type.kind,
 });
+
+/** Lines of a body, without empty ones. Throws kube_network when the stream breaks, kube_watch when a line has no end. */
+async function* lines(
+  body: Awaited<ReturnType<Transport['stream']>>,
+  what: string,
+  signal: AbortSignal,
+): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  try {
+    for await (const chunk of body) {
+      rest += decoder.decode(chunk as Uint8Array, { stream: true });
+      let from = 0;
+      for (let end = rest.indexOf('\n', from); end >= 0; end = rest.indexOf('\n', from)) {
+        const line = rest.slice(from, end);
+        from = end + 1;
+        if (line !== '') yield line;
+      }
+      rest = from === 0 ? rest : rest.slice(from);
+      if (rest.length > MAX_LINE) throw new KubeError('kube_watch', `${what}: a line is longer than ${MAX_LINE} bytes`);
+    }
+  } catch (cause) {
+    if (cause instanceof KubeError || signal.aborted) throw cause;
+    throw new KubeError('kube_network', `${what}: the stream broke`, { cause });
+  } finally {
+    body.destroy();
+  }
+}
 
 const selectors = (o: ListOptions): Record<string, string | number | undefined> => ({
   labelSelector: o.labelSelector,

@@ -80,6 +80,8 @@ class Refused extends Error {
 export class ApiDouble {
   /** Every request, in order. */
   readonly requests: SeenRequest[] = [];
+  /** Answers as plain text what it gives a text for: logs, proxies. */
+  text: (request: SeenRequest) => string | undefined = () => undefined;
   /** TCP connections that were opened so far. */
   connections = 0;
   readonly #server: Server;
@@ -188,6 +190,8 @@ export class ApiDouble {
       if (answer.retryAfter !== undefined) response.setHeader('retry-after', String(answer.retryAfter));
       return fail(response, new Refused(answer.status, answer.reason ?? 'Injected', 'injected'));
     }
+    const plain = this.text(seen);
+    if (plain !== undefined) return void response.writeHead(200, { 'content-type': 'text/plain' }).end(plain);
     if (url.pathname === '/version') return answer(response, 200, { major: '1', minor: '36', gitVersion: 'v1.36.3' });
     const at = parsePath(url.pathname);
     if (!at) throw new Refused(404, 'NotFound', `the server could not find ${url.pathname}`);
