@@ -137,8 +137,11 @@ export const fetchFile = async (url: URL, file: ModelFile, path: string, port: F
       for await (const part of body as AsyncIterable<Buffer>) {
         if (size + part.length > file.size)
           return await discard(`is longer than the ${file.size} bytes that are signed`);
-        await handle.write(part, 0, part.length, size);
-        hash.update(part);
+        const written = handle.write(part, 0, part.length, size);
+        hash.update(part); // while the disk works
+        // a rest that was not taken would leave a hole that no hash of the stream can see
+        if ((await written).bytesWritten !== part.length)
+          throw new CodedError('insufficient_disk', `the disk took only a part of ${JSON.stringify(file.path)}`);
         size += part.length;
         seen.bytes += part.length;
         port.onBytes?.(size);

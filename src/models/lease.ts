@@ -151,7 +151,7 @@ export class Leases {
         await writeFile(path, this.#text(bytes, beat), { flag: 'r+' }).catch(() => {});
       }
     };
-    renew().catch(() => {}); // released or lost
+    const renewing = renew().catch(() => {}); // released or lost
     return {
       n,
       forced,
@@ -159,6 +159,7 @@ export class Leases {
       check,
       release: async () => {
         over.abort();
+        await renewing; // a renewal that is under way must not come after
         if (!lost.signal.aborted) await writeFile(path, this.#text(bytes, 0, true), { flag: 'r+' }).catch(() => {});
       },
     };
