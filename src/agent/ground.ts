@@ -23,6 +23,8 @@ export interface AgentOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** The dice of the reconnect's back-off, uniform in [0, 1). Default Math.random. */
+  readonly random?: () => number;
   /** Stands between the program and its journal: where a fault run kills it at a single write. */
   readonly wrapJournal?: (journal: Journal) => Journal;
 }

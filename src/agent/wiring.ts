@@ -298,6 +298,7 @@ export const wire = async (
   };
   const connection: Connection = new Connection({
     clock,
+    ...(options.random ? { random: options.random } : {}),
     logger,
     register: (stopping) => registerUntilAdmitted(registration, stopping),
     beforeHello: async (stopping) => {

@@ -23,6 +23,8 @@ export interface RigOptions {
   readonly env?: Record<string, string>;
   /** Default the real one. */
   readonly clock?: Clock;
+  /** The dice of its reconnects. */
+  readonly random?: () => number;
 }
 
 /** The pod on a laptop: the real agent in process, the real launcher.py, the stand-in as its `vllm`, all folders below one. */
@@ -107,6 +109,7 @@ export class AgentRig {
       logger: createLogger('resultity-agent', 'debug', sink),
       metrics: new Metrics(),
       clock: o.clock ?? systemClock,
+      ...(o.random ? { random: o.random } : {}),
     });
     return this.agent;
   }
