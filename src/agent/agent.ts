@@ -58,6 +58,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   const loops = [
     guard('annotations', annotations.run(clock, signal, obeyOrders)),
     guard('engine', watch.run(signal)),
+    guard('engine-guard', parts.guard.run(signal)),
     guard('models', manager.run(signal)),
     guard('jobs', jobs.run(signal)),
     guard('heartbeats', heartbeats.run(signal)),

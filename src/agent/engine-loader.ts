@@ -7,6 +7,7 @@ import type { EngineClient, LauncherLink } from '../runtime/index.ts';
 import type { EngineWatch } from './engine-watch.ts';
 import { type Isolation, type IsolationMode, launcherTier, proveIsolation } from './isolation.ts';
 import type { AgentMetrics } from './job-metrics.ts';
+import { type LoadTimes, secondsOf } from './load-times.ts';
 import type { Plan } from './plan.ts';
 
 export interface EngineLoaderOptions {
@@ -18,6 +19,7 @@ export interface EngineLoaderOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AgentMetrics;
+  readonly times: LoadTimes;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
   readonly onChange: () => void;
 }
@@ -35,6 +37,9 @@ export class EngineLoader {
   /** Auto: the sandbox was tried and is not available here. */
   #unconfined = false;
   #probe: number;
+  /** Another number starts the engine again. */
+  #restarts: number | null = null;
+  #readyBy: number | null = null;
   #lastProbe: { n: number; targets: readonly string[] } | null = null;
 
   constructor(options: EngineLoaderOptions) {
@@ -42,6 +47,10 @@ export class EngineLoader {
     this.#probe = options.clock.now();
   }
 
+  /** When the engine that loads is expected to be ready, from what the last load of the same took; wall clock, ms. */
+  get readyBy(): number | null {
+    return this.#readyBy;
+  }
   get isolation(): Isolation {
     return this.#isolation;
   }
@@ -52,14 +61,24 @@ export class EngineLoader {
     if (stop) await stopEngine(this.#o.link, this.#o.isolation);
   }
 
+  /** The same engine anew: the launcher ends this one, with force after 15 s, and starts another. */
+  async restart(): Promise<void> {
+    this.#restarts = (await this.#restartNumber()) + 1;
+    if (this.#desired) await this.#desire(this.#desired.plan, this.#desired.path);
+  }
+
   /** Resolves with the engine's start when it answers for the model. @throws CodedError with a reason; the signal's reason */
   async load(plan: ServePlan, path: string, onNote: (note: string) => void, signal: AbortSignal): Promise<number> {
-    const { clock, watch, engine, logger, metrics } = this.#o;
+    const { clock, watch, engine, logger, metrics, times } = this.#o;
+    const begun = clock.now();
     const { model } = plan;
     if (this.#desired?.plan.key !== plan.key) logger.info({ model: model.ref, args: plan.args }, 'starting the engine');
     this.#desired = { plan, path };
     let generation = await this.#desire(plan, path);
     const started = clock.monotonic();
+    const key = `${model.digest} ${JSON.stringify(Object.entries(plan.args).sort())}`;
+    const { load: expected } = (await times.of(key)) ?? {};
+    this.#readyBy = expected === undefined ? null : clock.now() + expected * 1000;
     let phase = '';
     let crashesBefore: number | null = null;
     for (;;) {
@@ -85,7 +104,14 @@ export class EngineLoader {
           const served = await engine.models(signal).catch(() => []);
           if (served.some((m) => m.id === model.ref)) {
             const ms = Math.round(clock.monotonic() - started);
-            metrics.phaseSeconds.set({ phase: 'load' }, ms / 1000);
+            const { startedAt } = facts;
+            // an engine that was there already says nothing about a load
+            if (startedAt >= begun) {
+              const seconds = secondsOf(facts.marks, startedAt, clock.now());
+              for (const [name, value] of Object.entries(seconds)) metrics.phaseSeconds.set({ phase: name }, value);
+              await times.keep(key, seconds);
+            }
+            this.#readyBy = null;
             logger.info({ model: model.ref, ms }, 'engine ready');
             return facts.startedAt;
           }
@@ -139,14 +165,21 @@ export class EngineLoader {
     return this.#probe;
   }
 
-  #desire(plan: ServePlan, path: string): Promise<number> {
-    return this.#o.link.desire({
+  /** An earlier agent's number goes on: a new agent must not start the engine anew. */
+  async #restartNumber(): Promise<number> {
+    this.#restarts ??= await this.#o.link.lastRestart();
+    return this.#restarts;
+  }
+
+  async #desire(plan: ServePlan, path: string): Promise<number> {
+    const restart = await this.#restartNumber();
+    return await this.#o.link.desire({
       action: 'run',
       model: { name: plan.model.ref, path },
       args: plan.args,
       env: {},
       tier: launcherTier(this.#o.isolation, this.#unconfined),
-      restart: 0,
+      restart,
       probe: this.#lastProbe,
     });
   }

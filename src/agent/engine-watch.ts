@@ -14,6 +14,8 @@ export interface EngineView {
   readonly facts: LauncherFacts | null;
   readonly metrics: EngineMetrics | null;
   readonly tokensPerSecond: number;
+  /** This very engine has answered before. */
+  readonly wasReady: boolean;
   /** The runtime container was told to end. */
   readonly terminating: boolean;
 }
@@ -23,7 +25,14 @@ const NOTHING: EngineView = {
   facts: null,
   metrics: null,
   tokensPerSecond: 0,
+  wasReady: false,
   terminating: false,
+};
+
+const WEDGED: RuntimeView = {
+  phase: 'wedged',
+  reason: 'EngineWedged',
+  message: 'the engine lives and generates nothing; it is started again',
 };
 
 /** Looks at launcher and engine about once a second; the last look is `view`. */
@@ -34,6 +43,9 @@ export class EngineWatch {
   readonly #listeners = new Set<() => void>();
   #counted: { readonly tokens: number; readonly at: number } | null = null;
   view: EngineView = NOTHING;
+  /** launcher.startedAt of the engine that was ready last, and of the one that was given up. */
+  #readyStart: number | undefined;
+  #wedgedStart: number | undefined;
 
   constructor(link: LauncherLink, engine: Pick<EngineClient, 'health' | 'metrics'>, clock: Clock) {
     this.#link = link;
@@ -47,6 +59,13 @@ export class EngineWatch {
     return () => this.#listeners.delete(listener);
   }
 
+  /** The engine of this start is not to be used any more; the next one is another. */
+  declareWedged(start: number): void {
+    this.#wedgedStart = start;
+    if (this.view.facts?.startedAt === start) this.view = { ...this.view, runtime: WEDGED };
+    for (const listener of this.#listeners) listener();
+  }
+
   async look(): Promise<EngineView> {
     const facts = await this.#link.facts();
     // without a process there is nobody to ask
@@ -54,7 +73,10 @@ export class EngineWatch {
       facts?.pid == null
         ? ({ state: 'down', why: 'refused', detail: 'no engine process' } as const)
         : await this.#engine.health();
-    const runtime = runtimeView(facts, health, this.#clock.now());
+    const seen = runtimeView(facts, health, this.#clock.now());
+    const start = facts?.startedAt ?? undefined;
+    if (seen.phase === 'ready') this.#readyStart = start;
+    const runtime = start !== undefined && facts?.pid != null && start === this.#wedgedStart ? WEDGED : seen;
     const metrics = runtime.phase === 'ready' ? await this.#engine.metrics().catch(() => null) : null;
     const before = this.view;
     this.view = {
@@ -62,6 +84,7 @@ export class EngineWatch {
       facts,
       metrics,
       tokensPerSecond: this.#rate(metrics),
+      wasReady: start !== undefined && start === this.#readyStart,
       terminating: await this.#link.terminating(),
     };
     const mark = (v: EngineView): string =>

@@ -6,7 +6,7 @@
  * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to signed result) →
  * results (until receipted);
  * config-sync (accepted, applied, what may be done now), ticket-age (how stale that is); engine-watch, isolation,
- * engine-loader, test-inference; plan and
+ * engine-loader, load-times, test-inference, wedge (pure: does it still work) → engine-guard, engine-room (these together); plan and
  * plan-steps (pure: what the engine shall do, and what a failing step undoes), model-next (pure: what to do next for it),
  * model-book (states), model-ports and model-install (files), model-steps (the deeds), model-review (files at rest) →
  * model-manager (the wanted model into the engine); annotations, drain, inbound (orders of operator and network);

@@ -23,6 +23,7 @@ export interface AgentMetrics {
   readonly verifyFailures: Counter;
   readonly testDuration: Histogram;
   readonly quarantines: Counter;
+  readonly wedges: Counter;
   readonly info: Gauge<'node' | 'version' | 'network' | 'signatures'>;
 }
 
@@ -54,6 +55,10 @@ export const agentMetrics = (m: Metrics): AgentMetrics => ({
   downloadEta: m.gauge('resultity_model_download_eta_seconds', 'Time until the running download ends; 0 without one'),
   verifyFailures: m.counter('resultity_model_verify_failures_total', 'Models whose files are not what was signed'),
   testDuration: m.histogram('resultity_model_test_duration_seconds', 'Time of a test inference'),
+  wedges: m.counter(
+    'resultity_agent_engine_wedged_total',
+    'Engines that lived, generated nothing, and were started again',
+  ),
   quarantines: m.counter('resultity_model_quarantines_total', 'Models put aside after a failure'),
   info: m.gauge('resultity_agent_info', 'What this agent is', ['node', 'version', 'network', 'signatures']),
 });

@@ -87,11 +87,13 @@ const freshStart: NodeView = {
   models: [],
   loaded: null,
   step: 'idle',
+  readyBy: null,
   engine: {
     runtime: { phase: 'waiting', reason: 'LauncherMissing', message: '' },
     facts: null,
     metrics: null,
     tokensPerSecond: 0,
+    wasReady: false,
     terminating: false,
   },
   hardware: { gpus: [], memoryMiB: 1, memoryUsedMiB: 1, disk: { totalMiB: 1, freeMiB: 1 } },

@@ -34,6 +34,8 @@ export interface NodeView {
   readonly loaded: string | null;
   readonly step: Step;
   readonly engine: EngineView;
+  /** When the engine that loads is expected to be ready (wall clock, ms). */
+  readonly readyBy: number | null;
   readonly hardware: Hardware;
   readonly capacity: { readonly slots: number; readonly queue: number };
   readonly used: number;
@@ -158,6 +160,7 @@ export const statusOf = (view: NodeView): AgentStatus => {
     version: cut(view.version, 64),
     ...field('image', cut(view.images.agent, 512)),
     phase: phaseOf(view),
+    ...field('readyBy', view.readyBy === null ? null : time(view.readyBy)),
     ...field('floor', floor && { ...floor }),
     ...(applied || pending
       ? {

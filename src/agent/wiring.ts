@@ -5,14 +5,13 @@ import { CLOSE, isTerminalClose, type NodeState, newNonce } from '../protocol/in
 import { ConfigSync, higherFloor } from './config-sync.ts';
 import { Connection } from './connection.ts';
 import { Drain } from './drain.ts';
-import { EngineLoader } from './engine-loader.ts';
+import { engineRoom } from './engine-room.ts';
 import type { ErrorLog } from './error-log.ts';
 import type { AgentOptions, Ground } from './ground.ts';
 import { type Hardware, readHardware } from './hardware.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { loadBind, loadEnrolment } from './identity.ts';
 import { handleInbound, type InboundTargets, obeyAnnotations, obeyWelcome } from './inbound.ts';
-import { Surroundings } from './isolation.ts';
 import type { JobChannel } from './job-channel.ts';
 import { Jobs } from './jobs.ts';
 import { ModelManager } from './model-manager.ts';
@@ -170,25 +169,13 @@ export const wire = async (
   });
   const drainMs = settings.drain.timeoutSeconds * 1000;
 
-  const around = new Surroundings();
-  const loader = new EngineLoader({
-    link,
-    watch,
-    engine,
-    isolation: settings.isolation,
-    probeTargets: () =>
-      around.targets({
-        apiServer: settings.apiServer,
-        endpoint: network.endpoint,
-        proxy: network.proxy,
-        podIp: settings.pod.ip,
-        agentPort: late.port(),
-      }),
-    clock,
-    logger,
-    metrics,
+  const { loader, guard } = engineRoom(options, ground, {
+    port: late.port,
+    tested: () => manager.tested,
+    firstTokenMs: () => config.effective?.jobs.timeouts.firstTokenMs ?? 0,
     record: write,
     onChange: () => changed(),
+    onError,
   });
   const manager: ModelManager = new ModelManager({
     config,
@@ -238,6 +225,7 @@ export const wire = async (
     loaded: manager.serving?.model.ref ?? null,
     step: manager.step,
     engine: watch.view,
+    readyBy: loader.readyBy,
     hardware,
     capacity: manager.capacity,
     used: jobs.used,
@@ -371,6 +359,7 @@ export const wire = async (
     changed();
   };
   return {
+    guard,
     config,
     results,
     jobs,

@@ -47,20 +47,34 @@ const ADMIN_BODY_MAX = 4 << 20;
  * connection is made anew. It never repeats an inference: whatever happens to a request, the caller hears of it once.
  */
 export class EngineClient {
-  private readonly dispatcher: Dispatcher;
+  private dispatcher: Dispatcher;
+  private readonly options: EngineClientOptions;
   private readonly origin: string;
 
   constructor(options: EngineClientOptions) {
     this.origin = options.url === undefined ? ORIGIN : new URL(options.url).origin;
+    this.options = options;
+    this.dispatcher = this.connections();
+  }
+
+  private connections(): Dispatcher {
+    const { socketPath, connections = 128 } = this.options;
     // vLLM's server closes idle connections after 5 s; ours go first, so that no request meets a closing socket.
-    this.dispatcher = new Agent({
-      connect: { ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }), timeout: 5000 },
-      connections: options.connections ?? 128,
+    return new Agent({
+      connect: { ...(socketPath === undefined ? {} : { socketPath }), timeout: 5000 },
+      connections,
       pipelining: 1,
       keepAliveTimeout: 3000,
       keepAliveMaxTimeout: 3000,
       allowH2: false,
     });
+  }
+
+  /** Every request in flight ends now, as `engine_crash`: for an engine that was given up. */
+  cut(): void {
+    const before = this.dispatcher;
+    this.dispatcher = this.connections();
+    void before.destroy(new Error('the engine was given up'));
   }
 
   private async get(path: string, signal?: AbortSignal): Promise<{ status: number; text: string }> {

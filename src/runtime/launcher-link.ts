@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Desired, type LauncherFacts, zLauncherFacts } from './launcher-files.ts';
 import { LAUNCHER_SOURCE } from './zz_generated.launcher.ts';
@@ -55,6 +55,13 @@ export class LauncherLink {
     this.generation = generation;
     this.last = text;
     return generation;
+  }
+
+  /** The restart number of the desired state in place, whoever wrote it; 0 if there is none. Another number restarts the engine. */
+  async lastRestart(): Promise<number> {
+    const text = await readFile(join(this.options.controlDir, 'desired.json'), 'utf8').catch(() => '{}');
+    const { restart } = JSON.parse(text) as { restart?: unknown };
+    return Number.isSafeInteger(restart) ? (restart as number) : 0;
   }
 
   /** The launcher's facts; null while there are none or none that can be read (the launcher has not started). */

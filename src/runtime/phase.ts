@@ -12,6 +12,7 @@ export type RuntimeReason =
   | 'CapturingGraphs'
   | 'EngineReady'
   | 'EngineDead'
+  | 'EngineWedged'
   | 'EngineOutOfMemory'
   | 'KVCacheTooSmall'
   | 'ArgumentRefused'
