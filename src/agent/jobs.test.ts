@@ -1,3 +1,7 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { JOB_MODEL, JobsRig } from '../../test/support/jobs-rig.ts';
 import { until } from '../../test/support/until.ts';
@@ -105,4 +109,55 @@ describe('jobs from offer to signed result, with a stand-in as engine', function
     rig.offer({ jobId: 'refused' });
     await until('taken when there is room', () => ended('refused') === 'result');
   });
+
+  describe('on a small disk that really fills', () => {
+    let disk: string;
+    beforeEach(function () {
+      disk = mkdtempSync(join(tmpdir(), 'small-disk-'));
+      // elsewhere the double above stands for it
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=70m', 'tmpfs', disk]).status !== 0) this.skip();
+    });
+    afterEach(() => {
+      spawnSync('umount', ['-l', disk]);
+      rmSync(disk, { recursive: true, force: true });
+    });
+
+    it('takes nothing more in time, loses by name what cannot be stored, and works again when there is room', async () => {
+      rig = await JobsRig.start({ folder: disk, tokenMs: 15 });
+      rig.offer({ jobId: 'promised', ...LONG });
+      rig.offer({ jobId: 'unlucky', ...LONG });
+      expect(rig.of('job.accept')).to.have.length(2);
+      writeFileSync(join(disk, 'ballast'), Buffer.alloc(8 << 20));
+      rig.offer({ jobId: 'refused' });
+      expect(rig.of('job.reject')).to.have.length(1);
+      await until('the promise is kept', () => ended('promised') === 'result');
+      await until('the other too', () => ended('unlucky') === 'result');
+      rmSync(join(disk, 'ballast'));
+      rig.offer({ jobId: 'unstorable', ...LONG });
+      await until('it runs', () => rig.jobs.running === 1);
+      fillUp(join(disk, 'full'));
+      await until('it is lost by name', () => rig.of('job.lost').length === 1);
+      expect(rig.of('job.lost')[0]).to.include({ jobId: 'unstorable', reason: 'disk_full' });
+      expect(rig.errors).to.include('journal');
+      rmSync(join(disk, 'full'));
+      rig.offer({ jobId: 'after', stream: false });
+      await until('it works again', () => ended('after') === 'result');
+    });
+  });
 });
+
+/** Writes until the file system has no byte left. */
+const fillUp = (path: string): void => {
+  const file = openSync(path, 'w');
+  try {
+    for (let size = 1 << 20; size >= 1; ) {
+      try {
+        if (writeSync(file, Buffer.alloc(size)) < size) size >>= 1;
+      } catch {
+        size >>= 1;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+};

@@ -148,20 +148,19 @@ export class Jobs {
     if (this.#o.results.sendAgain(key)) return;
     const started = clock.monotonic();
     const limits = this.#o.limits();
-    const highest = journal.highest(offer.jobId);
-    const verdict = checkOffer(offer, this.#o.rules(), {
-      highestAttempt: highest?.attempt,
-      open: this.#open.size,
-      slots: limits.slots,
-      queue: limits.queue,
-    });
-    if (!verdict.ok) {
-      this.#reject(key, verdict.code, verdict.message);
-      return;
-    }
-    for (const job of this.#open.values()) if (job.jobId === offer.jobId) this.#stop(job, 'silent');
     const requestHash = sha256Hex(payload);
     try {
+      const verdict = checkOffer(offer, this.#o.rules(), {
+        highestAttempt: journal.highest(offer.jobId)?.attempt,
+        open: this.#open.size,
+        slots: limits.slots,
+        queue: limits.queue,
+      });
+      if (!verdict.ok) {
+        this.#reject(key, verdict.code, verdict.message);
+        return;
+      }
+      for (const job of this.#open.values()) if (job.jobId === offer.jobId) this.#stop(job, 'silent');
       journal.accept({ ...key, deadline: offer.deadline, requestHash });
     } catch (error) {
       this.#log.error({ job: offer.jobId, error }, 'the journal cannot keep the promise, so none is made');

@@ -21,7 +21,10 @@ export interface JournalRecord extends JobKey {
   readonly note: string;
 }
 
-/** The promises of the agent (docs/protocol.md §5). Every method returns only after the disk has it. */
+/**
+ * The promises of the agent (docs/protocol.md §5). Every method returns only after the disk has it.
+ * Every method throws CodedError `journal_failed` where the disk or the file fails, `journal_full` where there is no room.
+ */
 export interface Journal {
   /** The highest attempt known of a job. */
   highest(jobId: string): JournalRecord | undefined;
@@ -89,16 +92,19 @@ export class SqliteJournal implements Journal {
   ) {
     this.#onCorrupt = onCorrupt;
     this.#room = room;
+    let db: DatabaseSync | undefined;
     try {
-      this.#db = new DatabaseSync(path);
-      this.#db.exec(`PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
+      db = new DatabaseSync(path);
+      db.exec(`PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
         PRAGMA synchronous=FULL; PRAGMA journal_size_limit=${4 << 20};
         CREATE TABLE IF NOT EXISTS job (
           jobId TEXT NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
           requestHash TEXT NOT NULL, lines INTEGER NOT NULL, payload TEXT, note TEXT NOT NULL, checksum TEXT NOT NULL,
           PRIMARY KEY (jobId, attempt)) STRICT, WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS job_state ON job (state);`);
+      this.#db = db;
     } catch (cause) {
+      db?.close();
       if (primary(cause) === SQLITE_BUSY)
         throw new CodedError(
           'journal_locked',
@@ -116,10 +122,10 @@ export class SqliteJournal implements Journal {
   }
 
   highest(jobId: string): JournalRecord | undefined {
-    return this.#check(this.#top.get(jobId));
+    return this.#guard(() => this.#check(this.#top.get(jobId)));
   }
   get({ jobId, attempt }: JobKey): JournalRecord | undefined {
-    return this.#check(this.#one.get(jobId, attempt));
+    return this.#guard(() => this.#check(this.#one.get(jobId, attempt)));
   }
   accept({ jobId, attempt, deadline, requestHash }: JobKey & { deadline: number; requestHash: Sha256 }): void {
     if (this.#room() < JOURNAL_RESERVE)
@@ -140,12 +146,14 @@ export class SqliteJournal implements Journal {
     return this.#in('accepted');
   }
   unreceipted(): JournalRecord[] {
-    const found: JournalRecord[] = [];
-    for (const row of this.#byState.iterate('result')) {
-      const record = this.#check(row);
-      if (record?.state === 'result') found.push({ ...record, payload: null });
-    }
-    return found;
+    return this.#guard(() => {
+      const found: JournalRecord[] = [];
+      for (const row of this.#byState.iterate('result')) {
+        const record = this.#check(row);
+        if (record?.state === 'result') found.push({ ...record, payload: null });
+      }
+      return found;
+    });
   }
   compact(now: number): number {
     this.#guard(() => {
@@ -167,7 +175,7 @@ export class SqliteJournal implements Journal {
     return known;
   }
   #in(state: JournalRecord['state']): JournalRecord[] {
-    return this.#byState.all(state).flatMap((row) => this.#check(row) ?? []);
+    return this.#guard(() => this.#byState.all(state).flatMap((row) => this.#check(row) ?? []));
   }
   #check(row: unknown): JournalRecord | undefined {
     if (row === undefined) return undefined;
@@ -182,12 +190,12 @@ export class SqliteJournal implements Journal {
       this.#put.run(r.jobId, r.attempt, r.state, r.deadline, r.requestHash, r.lines, r.payload, r.note, checksum(r)),
     );
   }
-  #guard(work: () => void): void {
+  #guard<T>(work: () => T): T {
     try {
-      work();
+      return work();
     } catch (cause) {
       const code = primary(cause) === SQLITE_FULL ? 'journal_full' : 'journal_failed';
-      throw new CodedError(code, 'the journal could not be written', { cause });
+      throw new CodedError(code, 'the journal could not be read or written', { cause });
     }
   }
 }

@@ -115,7 +115,7 @@ export class Results {
     const { receipt } = message;
     const key = { jobId: receipt.jobId, attempt: receipt.attempt };
     const waiting = this.#waiting.get(keyOf(key));
-    const payload = waiting && this.#o.journal.get(key)?.payload;
+    const payload = waiting && this.#payloadOf(waiting);
     if (!waiting || !payload) return;
     const held = zJobResult.parse(parseStrictJson(payload));
     const pair = { result: held.result, resultSig: held.sig, receipt, sig: message.sig, signer: message.signer };
@@ -180,6 +180,17 @@ export class Results {
     return w;
   }
 
+  /** The journalled bytes; undefined when the disk does not give them. */
+  #payloadOf(w: Waiting): string | null | undefined {
+    try {
+      return this.#o.journal.get(w.key)?.payload;
+    } catch (error) {
+      this.#log.error({ job: w.key.jobId, error }, 'a result cannot be read from the journal');
+      this.#o.onError('journal');
+      return undefined;
+    }
+  }
+
   #forget(key: string): void {
     this.#waiting.get(key)?.settled.abort();
     this.#waiting.delete(key);
@@ -209,7 +220,7 @@ export class Results {
   /** By frame where it fits, else by POST /v1/results: the same bytes each time. */
   #send(w: Waiting): void {
     const now = this.#o.clock.monotonic();
-    const payload = this.#o.journal.get(w.key)?.payload;
+    const payload = this.#payloadOf(w);
     if (!payload) return;
     w.lastSent = now;
     this.#sent.set(keyOf(w.key), now);
@@ -229,7 +240,7 @@ export class Results {
   }
 
   async #post(w: Waiting): Promise<void> {
-    const payload = this.#o.journal.get(w.key)?.payload;
+    const payload = this.#payloadOf(w);
     if (!payload) return;
     try {
       this.receipt(zJobReceipt.parse(await this.#o.channel.postResult(payload)));

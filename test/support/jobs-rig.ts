@@ -33,6 +33,8 @@ export interface JobsRigOptions {
   readonly say?: string;
   /** Bytes that the journal believes to be free. */
   readonly room?: () => number;
+  /** Where its folder is made. */
+  readonly folder?: string;
   /** Frame limit of the network. */
   readonly frameBytes?: number;
 }
@@ -42,7 +44,7 @@ export interface JobsRigOptions {
  * socket, and in place of the session a channel that writes down what it is given. No HTTP, no launcher.
  */
 export class JobsRig {
-  readonly dir = mkdtempSync(join(tmpdir(), 'jobs-'));
+  readonly dir: string;
   readonly kit = new SignerKit();
   readonly sent: { readonly t: string; readonly body: Record<string, unknown>; readonly text: string }[] = [];
   readonly posted: string[] = [];
@@ -69,6 +71,7 @@ export class JobsRig {
 
   private constructor(options: JobsRigOptions) {
     this.#o = options;
+    this.dir = mkdtempSync(join(options.folder ?? tmpdir(), 'jobs-'));
     this.#clock = options.clock ?? systemClock;
   }
 
