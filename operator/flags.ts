@@ -59,6 +59,10 @@ export const zFlags = z.object({
   'poll-floor-ms': int(5_000, 100, 3_600_000).describe(
     'A network is polled no more often than this, whatever its snapshot says.',
   ),
+  uninstall: z
+    .string()
+    .default('')
+    .describe('Name of the operator’s Deployment: stop it, take our finalizers off every object, and end.'),
   kubeconfig: z.string().default('').describe('Kubeconfig file; inside a pod its service account is used.'),
   context: z.string().default('').describe('Context of the kubeconfig.'),
 });

@@ -8,6 +8,7 @@ import {
 import { type KubeObject, type ResourceType, resource } from '../src/kube/index.ts';
 import type {
   ConfigMap,
+  Deployment,
   DisruptionBudget,
   KubernetesNode,
   Pod,
@@ -38,6 +39,7 @@ export const KIND = {
     plural: 'persistentvolumeclaims',
     kind: 'PersistentVolumeClaim',
   }),
+  deployment: resource<Deployment>({ group: 'apps', version: 'v1', plural: 'deployments', kind: 'Deployment' }),
   budget: resource<DisruptionBudget>({
     group: 'policy',
     version: 'v1',

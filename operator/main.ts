@@ -6,6 +6,7 @@ import { createLogger, errorText, isCoded, Metrics, serveObserved, systemClock }
 import { type Flags, parseFlags } from './flags.ts';
 import { operatorMetrics } from './metrics.ts';
 import { checkCrds } from './preflight.ts';
+import { uninstall } from './uninstall.ts';
 import { wire } from './wiring.ts';
 
 /** flags → connection → manager. Ends at SIGTERM with 0, at a lost lease or a failed part with 1, at wrong usage with 2. */
@@ -28,6 +29,17 @@ const run = async (flags: Flags, env: NodeJS.ProcessEnv, signal: AbortSignal): P
     userAgent: 'resultity-operator',
   });
   try {
+    const namespace =
+      flags['leader-election-namespace'] === '' ? connection.namespace : flags['leader-election-namespace'];
+    if (flags.uninstall !== '')
+      return await uninstall(
+        client,
+        { name: flags.uninstall, namespace },
+        flags['watch-namespace'],
+        log,
+        clock,
+        signal,
+      );
     if ((await checkCrds(client)) === 'forbidden') log.warn('CRDs cannot be read, so their age is not checked');
     const instance = env.POD_NAME ?? hostname();
     const election = flags['leader-election']
@@ -36,8 +48,7 @@ const run = async (flags: Flags, env: NodeJS.ProcessEnv, signal: AbortSignal): P
           clock,
           log,
           metrics,
-          namespace:
-            flags['leader-election-namespace'] === '' ? connection.namespace : flags['leader-election-namespace'],
+          namespace,
           name: flags['leader-election-name'],
           identity: `${instance}-${crypto.randomUUID().slice(0, 8)}`,
         })

@@ -91,6 +91,10 @@ export interface Pod extends KubeObject {
   readonly status?: PodStatus;
 }
 
+export interface Deployment extends KubeObject {
+  readonly status?: { readonly replicas?: number };
+}
+
 export interface DisruptionBudget extends KubeObject {
   readonly spec: { readonly minAvailable: number; readonly selector: { readonly matchLabels: Record<string, string> } };
 }

@@ -9,6 +9,12 @@ const VARIANTS: Record<string, string[]> = {
   'one namespace': ['watchNamespace=gpus'],
   'with the network service': ['networkService.enabled=true', 'networkService.storage.size=1Gi'],
   'with models from an image': ['networkService.enabled=true', 'networkService.modelsImage=r/x@sha256:0'],
+  'with network policies and dashboards': [
+    'networkPolicies.enabled=true',
+    'networkService.enabled=true',
+    'watchNamespace=gpus',
+    'metrics.dashboards.enabled=true',
+  ],
   'one replica without policies': ['operator.replicas=1', 'admissionPolicies.enabled=false', 'crds.install=false'],
 };
 const restrictedProblems = (pod: Rendered): string[] => {
@@ -55,13 +61,40 @@ describe('the chart', () => {
   }
   it('makes pods that fit the restricted profile', async () => {
     const workloads = (await renderChart('networkService.enabled=true')).filter((o) => o.spec?.template?.spec);
-    expect(workloads.map((w) => w.kind).sort()).to.deep.equal(['Deployment', 'StatefulSet']);
+    expect(workloads.map((w) => w.kind).sort()).to.deep.equal(['Deployment', 'Job', 'StatefulSet']);
     for (const w of workloads) expect(restrictedProblems(w.spec.template.spec), w.kind).to.deep.equal([]);
   });
   it('keeps the CRDs when it is uninstalled', async () => {
     const crds = (await renderChart()).filter((o) => o.kind === 'CustomResourceDefinition');
     expect(crds).to.have.length(4);
     for (const crd of crds) expect(crd.metadata.annotations?.['helm.sh/resource-policy']).to.equal('keep');
+  });
+  it('asks for monitoring objects only where their API is, or when told to', async () => {
+    const monitoring = (objects: readonly Rendered[]) =>
+      objects.filter((o) => o.apiVersion.startsWith('monitoring.coreos.com/')).map((o) => o.kind);
+    expect(monitoring(await renderChart())).to.deep.equal([]);
+    const all = ['PodMonitor', 'PodMonitor', 'PrometheusRule'];
+    expect(
+      monitoring(await renderChart('metrics.podMonitor.enabled=true', 'metrics.rules.enabled=true')),
+    ).to.have.members(all);
+    const { stdout } = await exec([
+      ...[programPath('helm'), 'template', 'r', CHART, '--api-versions', 'monitoring.coreos.com/v1'],
+    ]);
+    expect(stdout.match(/^kind: (PodMonitor|PrometheusRule)$/gm)).to.have.length(3);
+  });
+  it('gives each alert the address of its page', async () => {
+    const rules = (await renderChart('metrics.rules.enabled=true')).find((o) => o.kind === 'PrometheusRule');
+    const alerts = rules?.spec.groups.flatMap((g: { rules: object[] }) => g.rules);
+    expect(alerts).to.have.length.greaterThan(10);
+    for (const { alert, annotations } of alerts)
+      expect(annotations.runbook_url).to.match(new RegExp(`^https://.+/${alert}\\.md$`));
+  });
+  it('takes the finalizers off before it is uninstalled, with rights that nobody has otherwise', async () => {
+    const hooks = (await renderChart()).filter((o) => o.metadata.annotations?.['helm.sh/hook'] === 'pre-delete');
+    expect(hooks.map((o) => o.kind)).to.have.members(['Role', 'RoleBinding', 'Job']);
+    expect(hooks.find((o) => o.kind === 'Role')?.rules).to.deep.equal([
+      { apiGroups: ['apps'], resources: ['deployments'], resourceNames: ['resultity'], verbs: ['get', 'patch'] },
+    ]);
   });
   it('refuses values that it does not know, and names them', async () => {
     const { code, stderr } = await exec([programPath('helm'), 'template', 'x', CHART, '--set', 'operator.replica=3']);
