@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
+import { IDS } from '../api/contract.ts';
 import type { ModelEntry } from '../config/index.ts';
 import type { Clock } from '../lib/clock.ts';
+import { CodedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import {
   downloadModel,
@@ -44,6 +46,18 @@ const mib = (bytes: number): number => Math.round(bytes / 2 ** 20);
  * from then on. Resolves with the folder. @throws CodedError of src/models; the signal's reason
  */
 export const installModel = async (model: ModelEntry, o: InstallOptions, signal: AbortSignal): Promise<string> => {
+  try {
+    return await install(model, o, signal);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw cause;
+    const who = `user ${IDS.agent}, group ${IDS.shared}`;
+    const why = `the models volume cannot be written (${code}); make it writable for ${who}`;
+    throw new CodedError('state_unwritable', why, { cause });
+  }
+};
+
+const install = async (model: ModelEntry, o: InstallOptions, signal: AbortSignal): Promise<string> => {
   const { store, leases, uses } = o.shared;
   const { digest } = model;
   const path = store.pathOf(digest);

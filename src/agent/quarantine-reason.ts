@@ -3,6 +3,8 @@ import { CodedError } from '../lib/errors.ts';
 const REASONS: Readonly<Record<string, string>> = {
   digest_mismatch: 'DigestMismatch',
   insufficient_disk: 'InsufficientDisk',
+  state_unwritable: 'VolumeUnwritable',
+  lease_lost: 'LeaseLost',
   source_failed: 'SourceFailed',
   source_stalled: 'SourceStalled',
   untrusted_source: 'SourceUntrusted',

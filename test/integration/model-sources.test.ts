@@ -1,0 +1,100 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createProxy, type IncomingHttpHeaders } from 'node:http';
+import { createServer } from 'node:https';
+import { type AddressInfo, connect, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { Dispatcher } from 'undici';
+import { networkDispatcher } from '../../src/agent/http.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { Secret } from '../../src/lib/secret.ts';
+import { downloadModel, type ModelManifest, openShared } from '../../src/models/index.ts';
+import { makeCertificates } from '../../src/network/commands/certificates.ts';
+import { modelDigest } from '../../src/protocol/index.ts';
+
+const weights = randomBytes(300_000);
+const sha256 = createHash('sha256').update(weights).digest('hex');
+const files = [{ path: 'model.safetensors', size: weights.length, sha256 }];
+const listen = (server: Server): Promise<number> =>
+  new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)));
+
+describe('a model source behind a private authority and a proxy', () => {
+  let dir: string;
+  let source: Server;
+  let proxy: Server;
+  let ca: string;
+  let model: ModelManifest;
+  let proxyUrl: string;
+  const asked: (string | undefined)[] = [];
+  const tunnels: { to: string | undefined; headers: IncomingHttpHeaders }[] = [];
+  const dispatchers: Dispatcher[] = [];
+  const fetchWith = async (options: Parameters<typeof networkDispatcher>[0]): Promise<string> => {
+    const dispatcher = networkDispatcher(options);
+    dispatchers.push(dispatcher);
+    const { store, leases } = openShared(dir, {
+      owner: 'me',
+      boot: 'b',
+      clock: systemClock,
+      renewMs: 1_000,
+      ttlMs: 5_000,
+    });
+    const lease = await leases.acquire(store.lockOf(model.digest), {});
+    return downloadModel(model, {
+      store,
+      lease,
+      dispatcher,
+      policy: { trustedSources: ['localhost'], allowInsecureHosts: [], mirrors: [] },
+      credentials: new Map([['localhost', new Secret('reader:secret')]]),
+      reserveBytes: 0,
+    }).finally(() => lease.release());
+  };
+
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'sources-'));
+    const made = await makeCertificates('test', ['localhost'], Date.now(), 1);
+    ca = made.ca;
+    source = createServer({ cert: made.cert, key: made.key }, (req, res) => {
+      asked.push(req.headers.authorization);
+      res.end(weights);
+    });
+    proxy = createProxy().on('connect', (req, socket, head) => {
+      tunnels.push({ to: req.url, headers: req.headers });
+      const [, port] = (req.url ?? '').split(':');
+      const onward = connect(Number(port), '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+        onward.write(head);
+        onward.pipe(socket).pipe(onward);
+      });
+      for (const end of [onward, socket]) end.on('error', () => {});
+    });
+    const port = await listen(source);
+    proxyUrl = `http://127.0.0.1:${await listen(proxy)}`;
+    const sources = [`https://localhost:${port}/`];
+    model = { name: 'm', version: 'v1', digest: modelDigest(files), files, sources, requires: { diskMiB: 0 } };
+  });
+  after(async () => {
+    for (const dispatcher of dispatchers) await dispatcher.destroy();
+    source.close();
+    proxy.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('is refused while its authority is not known, and gets no credential', async () => {
+    const code = await fetchWith({ proxy: proxyUrl }).then(
+      () => 'fetched',
+      (error: { code: string }) => error.code,
+    );
+    expect(code).to.equal('source_failed');
+    expect(asked).to.deep.equal([]);
+  });
+
+  it('is asked through the proxy, which sees where to and nothing else', async () => {
+    const path = await fetchWith({ ca: [ca], proxy: proxyUrl });
+    expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
+    expect(asked).to.deep.equal([`Basic ${Buffer.from('reader:secret').toString('base64')}`]);
+    expect(tunnels.at(-1)?.to).to.equal(new URL(model.sources[0] as string).host);
+    expect(JSON.stringify(tunnels)).to.not.contain('authorization');
+  });
+});
