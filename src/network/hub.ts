@@ -148,7 +148,8 @@ export class Hub implements SessionHost, NodeLink {
     if (hello.incarnation < row.incarnation)
       throw new FrameError(CLOSE.superseded, `a newer incarnation (${row.incarnation}) was here`);
     const old = this.#byNode.get(hello.node);
-    registry.connected(hello);
+    const kept = registry.connected(hello);
+    if (kept) session.holdBack(kept);
     this.#byNode.set(hello.node, session);
     // the old session finds another one in its place and takes nothing down with it
     old?.close(CLOSE.superseded, 'superseded by a newer session');

@@ -85,16 +85,18 @@ export class Registry {
     else this.#nodes.set(row.node, fresh(row));
   }
 
-  /** A hello that held. The incarnation it brought is durable when this returns. */
-  connected(hello: Hello): void {
+  /** A hello that held. @returns when the incarnation that it brought is durable; undefined when it brought none */
+  connected(hello: Hello): Promise<void> | undefined {
     const live = this.#live(hello.node);
     if (live.connected) this.#superseded(live, hello.bootId);
-    if (hello.incarnation > live.row.incarnation) this.save({ ...live.row, incarnation: hello.incarnation });
+    const rises = hello.incarnation > live.row.incarnation;
+    if (rises) this.#soon(live, { ...live.row, incarnation: hello.incarnation });
     live.connected = true;
     live.bootId = hello.bootId;
     live.capacity = hello.capacity;
     live.heartbeatAt = undefined;
     this.#floor(live, hello.config);
+    return rises ? this.#store.durable() : undefined;
   }
   disconnected(node: Address): void {
     const live = this.#nodes.get(node);

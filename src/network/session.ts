@@ -79,6 +79,8 @@ export class Session {
   readonly #openedAt: number;
   readonly #unknown = new Set<string>();
   readonly #held = { frames: 0, bytes: 0 };
+  /** What is sent once that is durable on which it rests. */
+  #outbox: (() => void)[] | undefined;
   #hello: Hello | undefined;
   /** What welcome told as server time, and when. */
   #told: { readonly wall: number; readonly at: number } | undefined;
@@ -126,10 +128,29 @@ export class Session {
   /** Signs and sends; `payload` is sent as it stands when it is text. */
   send(t: string, payload: object | string): void {
     if (this.#closed) return;
+    if (this.#outbox) {
+      this.#outbox.push(() => this.send(t, payload));
+      return;
+    }
     const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
     this.#wire.send(this.#writer.write(t, text, this.timeAt()));
     // here too, as a peer that asks much and reads nothing could have us hold more than that between two ticks
     if (this.#wire.buffered() >= SLOW_BYTES) this.close(CLOSE.slow, 'the peer reads too slowly');
+  }
+  /** Nothing is sent until `kept` resolves; when it rejects the session ends. */
+  holdBack(kept: Promise<void>): void {
+    this.#outbox ??= [];
+    kept.then(
+      () => {
+        const outbox = this.#outbox ?? [];
+        this.#outbox = undefined;
+        for (const send of outbox) send();
+      },
+      () => {
+        this.#outbox = undefined;
+        this.close(CLOSE.internal, 'internal error');
+      },
+    );
   }
   /** Something of this session is being worked on, and held in memory until then: with too much of it nothing is read. */
   hold(bytes: number, work: Promise<unknown>): void {
@@ -226,13 +247,13 @@ export class Session {
     this.#reader.rekey(keys);
     this.#writer.rekey(keys);
     this.#hello = hello;
-    this.#told = { wall: this.#host.clock.now(), at: this.#host.clock.monotonic() };
-    this.send('welcome', {
-      sid: keys.sid,
-      serverTime: this.#told.wall,
-      protocol: [PROTOCOL_VERSION],
-      ...welcome,
-    });
+    const greet = (): void => {
+      this.#told = { wall: this.#host.clock.now(), at: this.#host.clock.monotonic() };
+      const { sid } = keys;
+      this.send('welcome', { sid, serverTime: this.#told.wall, protocol: [PROTOCOL_VERSION], ...welcome });
+    };
+    if (this.#outbox) this.#outbox.unshift(greet);
+    else greet();
   }
 
   #frame(frame: ParsedFrame, hello: Hello): void {

@@ -114,6 +114,23 @@ describe('a session with a node that does not read', () => {
     session.tick();
     expect(wire.cut).to.equal(true);
   });
+  it('sends nothing before that is durable on which it rests, then all in order; closes when it cannot be kept', async () => {
+    const { wire, session } = setUp();
+    const sent: string[] = [];
+    wire.send = (text) => void sent.push((JSON.parse(text.split('\n')[0] ?? '') as { t: string }).t);
+    const kept = Promise.withResolvers<void>();
+    session.holdBack(kept.promise);
+    session.send('welcome', {});
+    session.send('job.cancel', {});
+    expect(sent).to.deep.equal([]);
+    kept.resolve();
+    await new Promise(setImmediate);
+    expect(sent).to.deep.equal(['welcome', 'job.cancel']);
+    session.holdBack(Promise.reject(new Error('EIO')));
+    session.send('welcome', {});
+    await new Promise(setImmediate);
+    expect([sent.length, wire.closed]).to.deep.equal([2, CLOSE.internal]);
+  });
   it('is read no further while 64 of its frames are being answered, or 4 MiB', async () => {
     const { wire, session } = setUp();
     const one = Promise.withResolvers<void>();
