@@ -300,6 +300,7 @@ const degraded: Derive = (scene, so) => {
     'TestInferenceFailed',
     'Quarantined',
     'InsufficientDisk',
+    'VolumeUnwritable',
     'SourceUnavailable',
     'SourceNotTrusted',
     'EngineDead',

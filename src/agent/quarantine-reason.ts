@@ -1,22 +1,22 @@
+import type { Reason } from '../api/conditions.ts';
 import { CodedError } from '../lib/errors.ts';
 
-const REASONS: Readonly<Record<string, string>> = {
+const REASONS: Readonly<Record<string, Reason>> = {
   digest_mismatch: 'DigestMismatch',
   insufficient_disk: 'InsufficientDisk',
   state_unwritable: 'VolumeUnwritable',
-  lease_lost: 'LeaseLost',
-  source_failed: 'SourceFailed',
-  source_stalled: 'SourceStalled',
-  untrusted_source: 'SourceUntrusted',
-  insecure_source: 'SourceUntrusted',
-  bad_manifest: 'SignatureInvalid',
+  source_failed: 'SourceUnavailable',
+  source_stalled: 'SourceUnavailable',
+  untrusted_source: 'SourceNotTrusted',
+  insecure_source: 'SourceNotTrusted',
+  bad_manifest: 'ModelInvalid',
   test_failed: 'TestInferenceFailed',
   isolation_unproved: 'IsolationUnproved',
   args_refused: 'ArgumentRefused',
 };
 
-/** The reason that status shows for what put a model aside; reasons of the engine come as they are. */
+/** The registered reason that status shows for what put a model aside; reasons of the engine come as they are. */
 export const quarantineReason = (error: unknown): string => {
   const code = error instanceof CodedError ? error.code : 'failed';
-  return REASONS[code] ?? (/^[A-Z]\w+$/.test(code) ? code : 'InstallFailed');
+  return REASONS[code] ?? (/^[A-Z]\w+$/.test(code) ? code : 'Quarantined');
 };

@@ -129,6 +129,7 @@ const reasonNames = [
   'Verifying',
   'Testing',
   'InsufficientDisk',
+  'VolumeUnwritable',
   'DigestMismatch',
   'SourceUnavailable',
   'SourceNotTrusted',
