@@ -5,7 +5,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Agent, request } from 'undici';
 import { domainOf, signatureBackend } from '../../src/protocol/index.ts';
@@ -23,6 +23,12 @@ const { values } = parseArgs({
     service: { type: 'boolean', default: false },
   },
 });
+
+interface Step extends Sample {
+  readonly ms: number;
+  /** CPU of this process: agents and callers. */
+  readonly ownMs: number;
+}
 
 const inTurns = async <T>(items: readonly T[], width: number, work: (item: T) => Promise<void>): Promise<void> => {
   let next = 0;
@@ -49,41 +55,47 @@ const measure = async (): Promise<void> => {
     return (await next()) as Sample;
   };
   print(
-    `machine    ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, signatures by ${signatureBackend}`,
+    `machine    ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, signatures by ${signatureBackend}, load ${loadavg()[0]?.toFixed(1)}`,
   );
 
   const domain = domainOf('testnet', 31337);
   const nodes = Array.from({ length: count }, (_, i) => new LightNode(started, domain, testSigner(`scale ${i}`)));
+  /** Runs one step; what it took of the clock and of both processes. */
+  const step = async (work: () => Promise<void>): Promise<Step> => {
+    await sample();
+    const own = process.cpuUsage();
+    const from = performance.now();
+    await work();
+    const ms = performance.now() - from;
+    const used = process.cpuUsage(own);
+    return { ...(await sample()), ms, ownMs: (used.user + used.system) / 1_000 };
+  };
+  const rate = (n: number, { ms }: Step): string =>
+    `${n} in ${(ms / 1e3).toFixed(1)} s: ${((n * 1e3) / ms).toFixed(0)}/s`;
+  const share = (s: Step): string =>
+    `service ${((100 * s.cpuMs) / s.ms).toFixed(0)} % of one core, this process ${((100 * s.ownMs) / s.ms).toFixed(0)} %`;
+  const each = (n: number, s: Step): string => `${(s.cpuMs / Math.max(1, n)).toFixed(2)} ms of CPU each`;
+
   const idle = await sample();
-  let at = performance.now();
-  await inTurns(nodes, 32, (n) => n.register());
-  let ms = performance.now() - at;
-  let s = await sample();
-  print(
-    `register   ${count} nodes in ${(ms / 1e3).toFixed(1)} s: ${((count * 1e3) / ms).toFixed(0)}/s, ${(s.cpuMs / count).toFixed(2)} ms of CPU each`,
-  );
+  let s = await step(() => inTurns(nodes, 64, (n) => n.register()));
+  print(`register   ${rate(count, s)}, ${each(count, s)}; ${share(s)}`);
 
-  at = performance.now();
-  await inTurns(nodes, 32, (n) => n.connect());
-  do {
-    await pause(100);
-    s = await sample();
-  } while (s.active < count && performance.now() - at < 30_000);
-  ms = performance.now() - at;
-  print(
-    `connect    ${s.sockets} sockets, ${s.active} active in ${(ms / 1e3).toFixed(1)} s: ${((count * 1e3) / ms).toFixed(0)}/s, ${(((s.rssMiB - idle.rssMiB) * 1_024) / count).toFixed(0)} KiB each, ${s.rssMiB.toFixed(0)} MiB in all`,
-  );
+  const allActive = async (): Promise<void> => {
+    const until = performance.now() + 30_000;
+    while ((await sample()).active < count && performance.now() < until) await pause(250);
+  };
+  s = await step(() => inTurns(nodes, 64, (n) => n.connect()));
+  print(`connect    ${rate(s.sockets, s)}, ${each(count, s)}; ${share(s)}`);
+  await allActive();
+  s = await step(async () => {});
+  const perAgent = ((s.rssMiB - idle.rssMiB) * 1_024) / count;
+  print(`memory     ${s.active} active, ${perAgent.toFixed(0)} KiB each, ${s.rssMiB.toFixed(0)} MiB in all`);
 
-  at = performance.now();
   for (const node of nodes) node.close();
-  await pause(500);
-  await sample();
-  await inTurns(nodes, 32, (n) => n.connect());
-  ms = performance.now() - at - 500;
-  s = await sample();
-  print(
-    `reconnect  ${s.sockets} sockets in ${(ms / 1e3).toFixed(1)} s: ${((count * 1e3) / ms).toFixed(0)}/s, ${(s.cpuMs / count).toFixed(2)} ms of CPU each`,
-  );
+  while ((await sample()).sockets > 0) await pause(100);
+  s = await step(() => inTurns(nodes, 64, (n) => n.connect()));
+  print(`reconnect  ${rate(s.sockets, s)}, ${each(count, s)}; ${share(s)}`);
+  await allActive();
 
   // heartbeats as nodes send them, spread over their interval
   let beat = 0;
@@ -91,12 +103,10 @@ const measure = async (): Promise<void> => {
     for (let i = 0; i < Math.ceil(count / 150); i++) nodes[beat++ % count]?.beat();
   }, 100);
   await pause(1_000);
-  await sample();
-  at = performance.now();
-  await pause(Math.min(10, seconds) * 1e3);
-  s = await sample();
+  const first = beat;
+  s = await step(() => pause(seconds * 1e3));
   print(
-    `steady     ${((100 * s.cpuMs) / (performance.now() - at)).toFixed(1)} % of one core for heartbeats and sweeps, loop p99 ${s.loopP99Ms.toFixed(1)} ms`,
+    `steady     ${s.active} active, ${(((beat - first) * 1e3) / s.ms).toFixed(0)} heartbeats/s, loop p50 ${s.loopP50Ms.toFixed(1)} ms, p99 ${s.loopP99Ms.toFixed(1)} ms, ${s.rssMiB.toFixed(0)} MiB; ${share(s)}`,
   );
 
   const agent = new Agent({ connections: callers, pipelining: 1 });
@@ -119,20 +129,15 @@ const measure = async (): Promise<void> => {
       else failed++;
     }
   };
-  const own = process.cpuUsage();
-  at = performance.now();
-  await Promise.all(Array.from({ length: callers }, caller));
-  ms = performance.now() - at;
-  const used = process.cpuUsage(own);
-  s = await sample();
+  s = await step(() => Promise.all(Array.from({ length: callers }, caller)).then(() => {}));
   clearInterval(beats);
   took.sort((a, b) => a - b);
   const p = (q: number): string => (took[Math.floor(took.length * q)] ?? 0).toFixed(1);
   print(
-    `jobs       ${((took.length * 1e3) / ms).toFixed(0)}/s over ${(ms / 1e3).toFixed(1)} s with ${callers} callers, ${failed} failed, p50 ${p(0.5)} ms, p99 ${p(0.99)} ms`,
+    `jobs       ${rate(took.length, s)} with ${callers} callers, ${failed} failed, p50 ${p(0.5)} ms, p99 ${p(0.99)} ms`,
   );
   print(
-    `service    ${((100 * s.cpuMs) / ms).toFixed(0)} % of one core, ${(s.cpuMs / Math.max(1, took.length)).toFixed(2)} ms a job, loop p99 ${s.loopP99Ms.toFixed(1)} ms, ${s.rssMiB.toFixed(0)} MiB; this process ${((used.user + used.system) / 10 / ms).toFixed(0)} %`,
+    `           ${each(took.length, s)} (${((100 * s.systemMs) / s.cpuMs).toFixed(0)} % in the kernel), loop p99 ${s.loopP99Ms.toFixed(1)} ms, ${s.rssMiB.toFixed(0)} MiB; ${share(s)}`,
   );
   for (const node of nodes) node.close();
   await agent.close();

@@ -4,7 +4,6 @@ import {
   AUTH_HEADER,
   type Domain,
   FrameWriter,
-  type Heartbeat,
   type JobOffer,
   newNonce,
   type Signer,
@@ -79,20 +78,15 @@ export class LightNode {
           writer.rekey({ sid: sessionId(serverNonce, nonce, node), node });
           this.#send('hello', fake.hello(nonce));
         } else if (t === 'welcome') {
-          this.beat(fake);
+          this.beat();
           resolve();
         } else if (t === 'job.offer') this.#work(JSON.parse(payload) as JobOffer, payload, fake);
         else if (t === 'job.receipt') this.receipts++;
       });
     });
   }
-  beat(fake?: FakeNode): void {
-    const { url, network, model, config } = this.#started;
-    const maker = fake ?? new FakeNode({ url, domain: this.#domain, signer: this.#signer, network });
-    const heartbeat: Heartbeat = maker.heartbeat(model.ref, model.digest, config, {
-      capacity: { slots: 16, queue: 16 },
-    });
-    this.#send('heartbeat', heartbeat);
+  beat(): void {
+    if (this.#ws && this.#writer) this.#ws.send(this.#writer.write('heartbeat', this.#started.heartbeat, Date.now()));
   }
   close(): void {
     this.#ws?.removeAllListeners();

@@ -6,12 +6,16 @@ export interface Started {
   readonly url: string;
   readonly network: `0x${string}`;
   readonly model: { readonly ref: string; readonly digest: `sha256:${string}` };
-  readonly config: { readonly epoch: number; readonly version: number; readonly digest: `sha256:${string}` };
+  /** The payload of every agent's heartbeats: made once, as this is not about making them. */
+  readonly heartbeat: string;
 }
 /** Since the last sample. */
 export interface Sample {
   readonly cpuMs: number;
+  /** Of it, in the kernel: mostly sockets. */
+  readonly systemMs: number;
   readonly rssMiB: number;
+  readonly loopP50Ms: number;
   readonly loopP99Ms: number;
   readonly sockets: number;
   readonly active: number;
@@ -21,7 +25,8 @@ const HUGE = 1e9;
 
 /** The service alone in this process: its CPU time and memory are nobody else's. Answers each message with a Sample. */
 export const runService = async (send: (message: object) => void): Promise<void> => {
-  const limits = { socketsPerAddress: 20_000, sockets: 20_000, anyPerAddress: HUGE, callsPerAddress: HUGE };
+  const sockets = { socketsPerAddress: HUGE, sockets: HUGE, connections: HUGE, connectionsPerAddress: HUGE };
+  const limits = { ...sockets, anyPerAddress: HUGE, callsPerAddress: HUGE };
   const rig = await ServiceRig.start(
     {},
     { ...limits, registrationsPerAddress: HUGE, apiPerKey: HUGE, callsPerNode: HUGE },
@@ -39,7 +44,9 @@ export const runService = async (send: (message: object) => void): Promise<void>
     cpu = process.cpuUsage();
     const sample: Sample = {
       cpuMs: (used.user + used.system) / 1_000,
+      systemMs: used.system / 1_000,
       rssMiB: process.memoryUsage.rss() / 2 ** 20,
+      loopP50Ms: loop.percentile(50) / 1e6,
       loopP99Ms: loop.percentile(99) / 1e6,
       sockets: rig.service.hub.size,
       active: rig.service.registry.counts().get('active') ?? 0,
@@ -48,11 +55,12 @@ export const runService = async (send: (message: object) => void): Promise<void>
     send(sample);
   });
   const { ref, digest } = rig.model;
+  const heartbeat = rig.node().heartbeat(ref, digest, rig.config, { capacity: { slots: 16, queue: 16 } });
   const started: Started = {
     url: rig.url,
     network: rig.ticketSigner.address,
     model: { ref, digest },
-    config: rig.config,
+    heartbeat: JSON.stringify(heartbeat),
   };
   send(started);
 };
