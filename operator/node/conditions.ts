@@ -44,6 +44,12 @@ const gpuFit: Derive = (scene) => {
   if (scene.pod?.spec?.nodeName !== undefined)
     return yes('FitFound', `${scene.assignedModel ?? 'the pod'} has its place`);
   if (fit === undefined) return unknown('Waiting', 'no model is assigned yet');
+  const claims = scene.facts.node.spec.placement.resourceClaims;
+  if (claims !== undefined && scene.pod !== undefined)
+    return no(
+      'ClaimPending',
+      `the pod waits for its resource claims (${claims.map((c) => c.name).join(', ')}); the scheduler allocates them`,
+    );
   if (fit.kind === 'now') return yes('FitFound', fit.message);
   return fit.reason === 'FitUnknown' ? unknown('FitUnknown', fit.message) : no(fit.reason, fit.message);
 };

@@ -346,6 +346,20 @@ describe('a node with a pod', () => {
     );
   });
 
+  it('says that a pod waits for its resource claims, until it has its place', () => {
+    const resourceClaims = [{ name: 'gpu', resourceClaimTemplateName: 'one' }];
+    const node = resultityNode(
+      { placement: { unreachableSeconds: 1, fit: 'Advise', resourceClaims } },
+      { nodeId: NODE_ID, podUID: 'uid-pod' },
+    );
+    const f = facts({ node });
+    expect(condition(decideNode({ ...f, pod: storedPod(f) }), 'GPUFit')).to.include({
+      status: 'False',
+      reason: 'ClaimPending',
+      message: 'the pod waits for its resource claims (gpu); the scheduler allocates them',
+    });
+  });
+
   it('repairs a lost template hash instead of taking it for a change', () => {
     const f = serving();
     const { 'resultity.com/template-hash': _, ...annotations } = f.pod!.metadata!.annotations!;

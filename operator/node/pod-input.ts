@@ -17,6 +17,8 @@ export interface PodInput {
   readonly accelerator: Accelerator;
   /** What the runtime asks for; undefined = no GPU resource. */
   readonly gpu: { readonly resourceName: string; readonly count: number; readonly product?: string } | undefined;
+  /** What the assigned model needs of each GPU, in MiB: for the scheduler, when the pod is made; no part of the template. */
+  readonly gpuMemoryMiB: number;
   /** The Secret with the key. */
   readonly keySecret: string;
   readonly assignedModel: string;

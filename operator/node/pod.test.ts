@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { zAgentSettings } from '../../src/api/contract.ts';
+import type { Affinity } from '../../src/api/index.ts';
 import { facts, NODE_ID, resultityNetwork, resultityNode } from '../../test/support/node-facts.ts';
 import type { Container, Pod } from '../pod-types.ts';
 import type { NodeFacts } from './facts.ts';
@@ -124,6 +125,26 @@ describe('the desired pod', () => {
   it('breaks no rule of the restricted profile', () => {
     expect(breaches(podOf(facts()))).to.deep.equal([]);
     expect(breaches(podOf(everything))).to.deep.equal([]);
+  });
+
+  it('asks the scheduler for the memory that the model needs where the label is, by the label of the maker', () => {
+    const terms = (gpu: Partial<NonNullable<NodeFacts['node']['spec']['placement']['gpu']>>) => {
+      const placement = {
+        ...facts().node.spec.placement,
+        gpu: { resourceName: 'nvidia.com/gpu', ...gpu },
+      };
+      const affinity = podOf(facts({ node: resultityNode({ placement }, { nodeId: NODE_ID }) })).spec
+        ?.affinity as Affinity;
+      return affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms.map((t) =>
+        t.matchExpressions?.map((e) => [e.key, e.operator, ...(e.values ?? [])].join(' ')),
+      );
+    };
+    const memory = 'nvidia.com/gpu.memory';
+    expect(terms({})).to.deep.equal([[`${memory} Gt 511`], [`${memory} DoesNotExist`]]);
+    expect(terms({ minMemory: '80Gi' })).to.deep.equal([[`${memory} Gt 81919`]]);
+    expect(terms({ migProfile: '3g.40gb' })?.[0]).to.deep.equal(['nvidia.com/mig-3g.40gb.memory Gt 511']);
+    expect(terms({ resourceName: 'example.com/gpu' })?.[0]).to.deep.equal([`${memory} Gt 511`]);
+    expect(terms({ resourceName: 'amd.com/gpu', accelerator: 'nvidia' })).to.equal(undefined);
   });
 
   it('asks for GPUs in the runtime only, and for none with the cpu accelerator', () => {

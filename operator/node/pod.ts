@@ -1,7 +1,7 @@
 import { AGENT_PORT, AGENT_SERVICE_ACCOUNT, ANNOTATION, IDS } from '../../src/api/contract.ts';
 import type { ResultityNode, SecurityContextOverlay } from '../../src/api/index.ts';
 import { fingerprint } from '../../src/kube/index.ts';
-import { podTolerations } from '../../src/placement/index.ts';
+import { labelKeys, podTolerations } from '../../src/placement/index.ts';
 import { childLabels, podName } from '../names.ts';
 import type { Pod, PodSpec } from '../pod-types.ts';
 import { agentContainer, graceSeconds, runtimeContainer } from './pod-containers.ts';
@@ -106,7 +106,7 @@ const podSpec = (input: PodInput): PodSpec => {
     ...(podTemplate?.imagePullSecrets ?? []),
     ...(input.network.object.spec.images?.pullSecrets ?? []),
   ];
-  const affinity = gpuAffinity(placement);
+  const affinity = gpuAffinity(placement, input.gpu?.resourceName, input.gpuMemoryMiB);
   return {
     serviceAccountName: AGENT_SERVICE_ACCOUNT,
     automountServiceAccountToken: false,
@@ -123,7 +123,9 @@ const podSpec = (input: PodInput): PodSpec => {
       : {
           nodeSelector: {
             ...placement.nodeSelector,
-            ...(placement.gpu?.product === undefined ? {} : { 'nvidia.com/gpu.product': placement.gpu.product }),
+            ...(placement.gpu?.product === undefined
+              ? {}
+              : { [labelKeys(placement.gpu.resourceName).product]: placement.gpu.product }),
           },
         }),
     ...(affinity === undefined ? {} : { affinity }),

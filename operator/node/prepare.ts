@@ -260,6 +260,7 @@ const inputOf = ({ node, settings }: NodeFacts, draft: Draft): PodInput | undefi
     agentVersion: network.document.agent.version,
     accelerator: acceleratorOf(node.spec.placement.gpu),
     gpu: gpuWanted(node.spec.placement, model.requires.gpus),
+    gpuMemoryMiB: model.requires.gpuMemoryMiB,
     keySecret,
     assignedModel: assignment.model,
     engineArgs: extraArgs,

@@ -21,6 +21,10 @@ type Labels = Readonly<Record<string, string>>;
 interface Accelerator {
   readonly resource: RegExp;
   readonly read: (labels: Labels, resource: string) => GpuLabels;
+  /** The label that names the product. */
+  readonly product: string;
+  /** The label with the memory of one GPU as a whole number, by which the scheduler can compare; undefined = there is none. */
+  readonly memory?: (resource: string) => string;
 }
 
 /** Above this a memory label is in bytes, not in MiB (GPU feature discovery has written both). */
@@ -82,16 +86,33 @@ const amd = (labels: Labels): GpuLabels => {
 };
 
 const ACCELERATORS: readonly Accelerator[] = [
-  { resource: /^nvidia\.com\/(gpu(\.shared)?|mig-.+)$/, read: nvidia },
-  { resource: /^amd\.com\/gpu$/, read: amd },
+  {
+    resource: /^nvidia\.com\/(gpu(\.shared)?|mig-.+)$/,
+    read: nvidia,
+    product: 'nvidia.com/gpu.product',
+    memory: (resource) => `${resource.replace(/\.shared$/, '')}.memory`,
+  },
+  { resource: /^amd\.com\/gpu$/, read: amd, product: 'amd.com/gpu.product-name' },
 ];
+
+/** Made-up resources in test clusters are read by NVIDIA's labels. */
+const acceleratorFor = (resource: string): Accelerator | undefined =>
+  ACCELERATORS.find((a) => a.resource.test(resource)) ?? ACCELERATORS[0];
+
+/** The labels by which a pod can ask for a product and for memory; memory is missing where no label can be compared. */
+export const labelKeys = (resource: string): { readonly product: string; readonly memory?: string } => {
+  const a = acceleratorFor(resource);
+  const known = ACCELERATORS.some((x) => x.resource.test(resource));
+  const memory = a?.memory?.(known ? resource : 'nvidia.com/gpu');
+  return { product: a?.product ?? 'nvidia.com/gpu.product', ...(memory === undefined ? {} : { memory }) };
+};
 
 /** Whether an extended resource is known to be GPUs. */
 export const isGpuResource = (name: string): boolean => ACCELERATORS.some((a) => a.resource.test(name));
 
-/** What the labels say of a resource. A resource that no table knows is read by NVIDIA's: made-up ones in test clusters. */
+/** What the labels say of a resource. */
 export const gpuLabels = (labels: Labels, resource: string): GpuLabels =>
-  (ACCELERATORS.find((a) => a.resource.test(resource))?.read ?? nvidia)(labels, resource);
+  acceleratorFor(resource)?.read(labels, resource) ?? {};
 
 /** Node conditions that tell of a broken GPU, whoever writes them (node problem detector, EKS, AKS, GKE). */
 const ABOUT_GPU = /gpu|accelerat|nvlink|nvidia|xid/i;

@@ -1,8 +1,16 @@
 import type { Placement, Pool, ResultityNodeSpec, Storage, Toleration } from '../api/index.ts';
 import { type FitVerdict, planFit } from './fit.ts';
-import { resourceOf } from './groups.ts';
+import { offersOf, resourceOf } from './groups.ts';
 import type { GpuOffer } from './inventory.ts';
-import type { FitLimits, GpuNeed } from './obstacles.ts';
+import {
+  type FitLimits,
+  type GpuNeed,
+  isHard,
+  type Obstacle,
+  obstaclesOf,
+  obstacleText,
+  wantedCount,
+} from './obstacles.ts';
 import { quantityMiB } from './quantity.ts';
 
 export type Accelerator = 'nvidia' | 'amd' | 'cpu';
@@ -130,7 +138,38 @@ export const fitOfNode = (
   if (gpuWanted(placement, model.requires.gpus) === undefined)
     return { kind: 'now', reason: 'FitFound', message: `${model.ref} needs no GPU here`, pools: [] };
   if (offers === undefined) return unknown('this operator may not look at Kubernetes nodes; the scheduler decides');
-  return planFit(needOf(model, placement), limitsOf(placement, storage, own), offers);
+  const need = needOf(model, placement);
+  const limits = limitsOf(placement, storage, own);
+  const verdict = planFit(need, limits, offers);
+  if (own === undefined) return verdict;
+  const kept = whereItIs(need, limits, own, offers);
+  if (kept === undefined) return verdict;
+  if (kept.misfit === undefined)
+    return { ...verdict, kind: 'now', reason: 'FitFound', message: `${model.ref} fits where the pod is` };
+  // Another place would do, but the pod would have to move for it: second to every model that needs no move.
+  return verdict.kind === 'now'
+    ? {
+        ...verdict,
+        kind: 'later',
+        reason: 'NoSpareGPU',
+        message: `${model.ref} fits elsewhere; where the pod is, it ${kept.misfit}`,
+      }
+    : verdict;
+};
+
+/** Whether the GPUs that the pod holds can do: cordons and taints no longer matter there. undefined = its machine is not known. */
+const whereItIs = (
+  need: GpuNeed,
+  limits: FitLimits,
+  own: NonNullable<FitLimits['own']>,
+  offers: readonly GpuOffer[],
+): { readonly misfit: string | undefined } | undefined => {
+  const offer = offersOf(offers, own.resourceName).find((o) => o.node.name === own.node);
+  if (offer === undefined) return undefined;
+  const wanted = wantedCount(need, limits);
+  const hard: Obstacle | undefined =
+    own.count < wanted ? { kind: 'count', has: own.count, wanted } : obstaclesOf(offer, need, limits).find(isHard);
+  return { misfit: hard && obstacleText(hard) };
 };
 
 const unknown = (message: string): FitVerdict => ({ kind: 'later', reason: 'FitUnknown', message, pools: [] });

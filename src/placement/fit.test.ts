@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import {
   type FitLimits,
   type FitReason,
+  fitOfNode,
   type GpuNeed,
   gpuOffers,
   type NodeFacts,
@@ -284,6 +285,25 @@ describe('placement: every case of a cluster, decided and said', () => {
     expect(planFit(need, own('gpu-1'), offers).kind).to.equal('now');
     expect(planFit(need, own('gpu-2'), offers).reason).to.equal('NoSpareGPU');
     expect(planFit(need, own('gone'), offers).reason).to.equal('NoSpareGPU');
+  });
+
+  it('prefers for a placed pod what fits where it is, cordoned or not, to what would make it move', () => {
+    const small = machine({ 'nvidia.com/gpu.memory': '40192' }, { cordoned: true });
+    const offers = gpuOffers([small, machine({}, {}, 'gpu-2')], [using({ 'nvidia.com/gpu': 8 })]);
+    const spec = { placement: { unreachableSeconds: 0, fit: 'Advise' as const } };
+    const judged = (gpuMemoryMiB: number, count = 1) =>
+      fitOfNode(spec, { ref: 'm:v1', requires: { gpus: count, gpuMemoryMiB, diskMiB: 1 } }, offers, {
+        node: 'gpu-1',
+        resourceName: 'nvidia.com/gpu',
+        count: 1,
+      });
+    expect(judged(40_000)).to.include({ kind: 'now', message: 'm:v1 fits where the pod is' });
+    expect(judged(71_680)).to.include({
+      kind: 'later',
+      message: 'm:v1 fits elsewhere; where the pod is, it has 40 192 MiB, 31 488 short',
+    });
+    expect(judged(1, 2)).to.include({ kind: 'later' });
+    expect(judged(1e6).kind).to.equal('never');
   });
 
   it('tells of every kind of GPU, and of every node', () => {

@@ -11,7 +11,7 @@
  * say counts as unknown and never as too small; the same input gives the same words, so an unchanged cluster writes nothing;
  * conditions, events and the plugin take their words from here.
  */
-export { gpuProblem, profileMiB } from './accelerators.ts';
+export { gpuProblem, labelKeys, profileMiB } from './accelerators.ts';
 export * from './ask.ts';
 export * from './assign.ts';
 export * from './cluster.ts';
