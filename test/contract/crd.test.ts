@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { type ResourceKind, resources } from '../../src/api/index.ts';
 import { parseResultityNetwork, parseResultityNode } from '../../src/api/zz_generated.parsers.ts';
 import { type Answer, type ApiServer, startApiServer } from '../support/api-server.ts';
@@ -178,6 +178,17 @@ describe('the CRDs on a real API server', function () {
       await remove('ResultityFleet');
     }
   });
+
+  const examples = new URL('../../hack/examples/', import.meta.url);
+  for (const file of readdirSync(examples))
+    it(`take the example ${file}`, async () => {
+      for (const document of parseAllDocuments(readFileSync(new URL(file, examples), 'utf8'))) {
+        const object = document.toJS() as Manifest & { kind: ResourceKind | 'Secret' };
+        const at = object.kind === 'Secret' ? '/api/v1/namespaces/default/secrets' : path(object.kind);
+        const answer = await server.call('POST', `${at}${strict}&dryRun=All`, object);
+        expect(answer.status, JSON.stringify(answer.body)).to.equal(201);
+      }
+    });
 });
 
 const tableType = 'application/json;as=Table;v=v1;g=meta.k8s.io';
