@@ -10,7 +10,7 @@ const pods = async (): Promise<Map<string, { uid: string; restarts: number; comp
   const { items } = JSON.parse(await e2e().target.kubectl(['get', 'pods', '-A', '-o', 'json']));
   const ours = new Map<string, { uid: string; restarts: number; component: string }>();
   for (const { metadata, status } of items) {
-    if (![SYSTEM_NAMESPACE, NODE_NAMESPACE].includes(metadata.namespace)) continue;
+    if (![SYSTEM_NAMESPACE, NODE_NAMESPACE].includes(metadata.namespace) || metadata.deletionTimestamp) continue;
     const statuses = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
     ours.set(`${metadata.namespace}/${metadata.name}`, {
       uid: metadata.uid,
