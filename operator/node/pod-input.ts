@@ -13,6 +13,8 @@ export interface PodInput {
   };
   /** As they are pulled. */
   readonly images: { readonly agent: string; readonly runtime: string };
+  /** Those of them that are not what was published, as that was patched back on this node. */
+  readonly heldBack: readonly ('agent' | 'runtime')[];
   readonly agentVersion: string;
   readonly accelerator: Accelerator;
   /** What the runtime asks for; undefined = no GPU resource. */

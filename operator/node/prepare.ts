@@ -47,6 +47,7 @@ interface Draft {
   assignment?: Assignment;
   fit?: FitVerdict;
   images?: PodInput['images'];
+  heldBack?: PodInput['heldBack'];
   needsIdentity: boolean;
   keySecret?: string;
 }
@@ -174,9 +175,12 @@ const imagesAllowed: Check = ({ node, settings }, draft) => {
   if (!image.ok) return blocked('RuntimeReady', 'ImageNotAllowed', image.message);
   // An image that was patched back on this node is not tried again by itself, in its next pod either.
   const back = rolledBackOf(node);
-  const instead = (wanted: string, part: 'agent' | 'runtime'): string =>
-    back[part]?.refused === wanted ? back[part].using : wanted;
-  draft.images = { agent: instead(agent.image, 'agent'), runtime: instead(image.image, 'runtime') };
+  const published = { agent: agent.image, runtime: image.image };
+  const heldBack = (['agent', 'runtime'] as const).filter((part) => back[part]?.refused === published[part]);
+  const instead = (part: 'agent' | 'runtime'): string =>
+    heldBack.includes(part) ? (back[part]?.using ?? published[part]) : published[part];
+  draft.images = { agent: instead('agent'), runtime: instead('runtime') };
+  draft.heldBack = heldBack;
   return undefined;
 };
 
@@ -257,6 +261,7 @@ const inputOf = ({ node, settings }: NodeFacts, draft: Draft): PodInput | undefi
     node,
     network: { object: network.object, name: network.name, environment: network.environment },
     images,
+    heldBack: draft.heldBack ?? [],
     agentVersion: network.document.agent.version,
     accelerator: acceleratorOf(node.spec.placement.gpu),
     gpu: gpuWanted(node.spec.placement, model.requires.gpus),

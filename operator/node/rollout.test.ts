@@ -89,6 +89,7 @@ class World {
         return { at: 'done', uid: 'p' };
       },
       rolledBack: this.rolledBack,
+      heldBack: (['agent', 'runtime'] as const).filter((p) => this.rolledBack[p]?.refused === this.wanted[p]),
       startMs: 900_000,
       ...this.over,
     };
@@ -187,6 +188,9 @@ describe('an update of a live pod', () => {
     const held = decideRollout(w.facts());
     expect(held.verdict).to.include({ status: 'False', reason: 'RolledBack' });
     expect(held.verdict?.message).to.contain('resultity.com/rolled-back');
+    w.wanted.runtime = OLD.runtime;
+    expect(decideRollout(w.facts()).verdict, 'the old one is published again').to.equal(undefined);
+    w.wanted.runtime = NEW_RUNTIME;
     w.rolledBack = {};
     w.broken.clear();
     w.settle();

@@ -8,7 +8,7 @@ import { type RolledBack, type Rollout, shortImage } from './rollout-state.ts';
 import { containerStatus, containerTrouble, PULL_REASONS } from './trouble.ts';
 import { no, type Verdict, yes } from './verdict.ts';
 
-type Part = 'agent' | 'runtime';
+export type Part = 'agent' | 'runtime';
 
 /** All that the next step of an update rests on. */
 export interface RolloutFacts {
@@ -34,6 +34,8 @@ export interface RolloutFacts {
   /** Asked with the images that differ. */
   readonly pull: (images: readonly string[]) => Pull;
   readonly rolledBack: RolledBack;
+  /** Parts whose published image is one that was patched back here. */
+  readonly heldBack: readonly Part[];
   /** How long an engine may take from its container's start to its passed test, ms. */
   readonly startMs: number;
 }
@@ -163,7 +165,7 @@ const pulling = (what: string, message = 'it is being pulled') => ({
 const settled = (f: RolloutFacts): RolloutDecision => {
   const pull = f.pull([]);
   const steps: RolloutStep[] = 'uid' in pull ? [{ do: 'deletePull', uid: pull.uid }] : [];
-  const back = PARTS.find((part) => f.rolledBack[part]?.using === f.wanted.images[part]);
+  const [back] = f.heldBack;
   const { refused = '', why = '' } = (back && f.rolledBack[back]) ?? {};
   return {
     ...nothing,

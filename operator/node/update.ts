@@ -49,6 +49,7 @@ export const decideUpdate = (
     turn: () => facts.turn(Object.values(wanted.images)),
     pull: (images) => pullOf(facts.pull, node, images, pod.spec?.nodeName),
     rolledBack: rolledBackOf(node),
+    heldBack: input?.heldBack ?? [],
     startMs: START_MS + bytes / READ_BYTES_PER_MS,
   });
 };
