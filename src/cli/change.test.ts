@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { CliRig } from '../../test/support/cli-rig.ts';
-import { resultityNode } from '../../test/support/why-not-cases.ts';
+import { network, resultityNode } from '../../test/support/why-not-cases.ts';
 import { ANNOTATION, KEY } from '../api/contract.ts';
 import type { ResultityNode } from '../api/index.ts';
 import { KIND } from './kinds.ts';
@@ -125,7 +125,7 @@ describe('the plugin changes what runs, and waits until it is so', () => {
     expect(err).to.contain('gpu-a has no pod');
   });
 
-  it('holds and releases single nodes or all of a fleet', async () => {
+  it('holds and releases single nodes, all of a fleet, or all of a network', async () => {
     await rig.seed(KIND.node, resultityNode());
     const owner = {
       apiVersion: 'resultity.com/v1alpha1',
@@ -162,6 +162,10 @@ describe('the plugin changes what runs, and waits until it is so', () => {
     });
     expect(await marks('h200-0')).to.deep.equal({});
     expect((await rig.run('config', 'hold')).code).to.equal(2);
+    expect((await rig.run('config', 'hold', 'gpu-a', '--fleet', 'h200')).code).to.equal(2);
+    await rig.client.create(KIND.network, network());
+    expect((await rig.run('config', 'hold', '--network', 'testnet')).out.split('\n')).to.have.length(2);
+    expect(await marks('gpu-a')).to.have.property(ANNOTATION.hold, 'true');
   });
 
   it('refuses by name what the caller may not do', async () => {

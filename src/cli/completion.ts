@@ -32,6 +32,31 @@ export const nodeNamesCommand = (io: Io): Command =>
     }).catch(() => undefined),
   );
 
+/**
+ * Hidden: what kubectl asks of a program kubectl_complete-resultity: the words so far, the last one unfinished. Answers one
+ * candidate a line and `:4` (no file names), as kubectl's own library does.
+ */
+export const candidatesCommand = (io: Io, root: () => Command): Command =>
+  new Command('__complete')
+    .argument('[words...]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .action(async (words: string[]) => {
+      const [last = ''] = words.slice(-1);
+      const all = entries(root());
+      let at = all[0];
+      for (const word of words.slice(0, -1))
+        at = all.find((e) => e.path.join(' ') === [...(at?.path ?? []), word].join(' ')) ?? at;
+      const offer = last.startsWith('-') ? (at?.options ?? []) : (at?.commands ?? []);
+      for (const word of offer) if (word.startsWith(last)) io.out(word);
+      if (at?.nodes === true && !last.startsWith('-'))
+        await withCluster(io, {}, async (cluster) => {
+          for (const { metadata } of await cluster.list(KIND.node))
+            if (metadata.name?.startsWith(last)) io.out(metadata.name);
+        }).catch(() => undefined);
+      io.out(':4');
+    });
+
 const entries = (command: Command, path: readonly string[] = []): Entry[] => {
   const visible = command.commands.filter((c) => !c.name().startsWith('_'));
   return [

@@ -9,6 +9,7 @@ import { done, notYet, waitUntil } from './wait.ts';
 
 interface Flags extends ClusterFlags {
   readonly fleet?: string;
+  readonly network?: string;
   readonly timeout: number;
   readonly wait: boolean;
 }
@@ -18,11 +19,12 @@ export const holdCommands = (io: Io): Command[] => {
   const command = (name: string, summary: string): Command =>
     clusterOptions(new Command(name).description(summary).argument('[node...]', 'ResultityNodes'))
       .option('--fleet <name>', 'all nodes of a ResultityFleet')
+      .option('--network <name>', 'all nodes of a ResultityNetwork')
       .option('--timeout <duration>', 'how long to wait for it to be done', parseSeconds, 60)
       .option('--no-wait', 'order it and do not wait');
   const run = (act: (c: Cluster, name: string, flags: Flags) => Promise<void>) => (names: string[], flags: Flags) =>
     withCluster(io, flags, async (c) => {
-      for (const name of await chosen(c, names, flags.fleet)) await act(c, name, flags);
+      for (const name of await chosen(c, names, flags)) await act(c, name, flags);
     });
   return [
     command('hold', 'stay on the applied configuration and images, until release').action(run(hold)),
@@ -30,15 +32,19 @@ export const holdCommands = (io: Io): Command[] => {
   ];
 };
 
-const chosen = async (c: Cluster, names: readonly string[], fleet: string | undefined): Promise<readonly string[]> => {
-  if (names.length > 0 === (fleet !== undefined))
-    throw new UsageError('name ResultityNodes, or with --fleet NAME all of a fleet');
-  if (fleet === undefined) return names;
-  await c.get(KIND.fleet, fleet);
+const chosen = async (c: Cluster, names: readonly string[], { fleet, network }: Flags): Promise<readonly string[]> => {
+  if ([names.length > 0, fleet !== undefined, network !== undefined].filter(Boolean).length !== 1)
+    throw new UsageError('name ResultityNodes, or all of them with --fleet NAME or --network NAME');
+  if (fleet !== undefined) await c.get(KIND.fleet, fleet);
+  else if (network !== undefined) await c.get(KIND.network, network);
+  else return names;
   const all = await c.list(KIND.node);
-  return all
-    .filter((n) => controllerOf(n)?.name === fleet && controllerOf(n)?.kind === 'ResultityFleet')
-    .map((n) => n.metadata.name ?? '');
+  const meant = all.filter((n) =>
+    network === undefined
+      ? controllerOf(n)?.name === fleet && controllerOf(n)?.kind === 'ResultityFleet'
+      : n.spec.networkRef.name === network,
+  );
+  return meant.map((n) => n.metadata.name ?? '');
 };
 
 const hold = async (c: Cluster, name: string, flags: Flags): Promise<void> => {

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { actionCommands } from './actions.ts';
 import { bindCommand } from './bind.ts';
-import { completionCommand, nodeNamesCommand } from './completion.ts';
+import { candidatesCommand, completionCommand, nodeNamesCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { configViewCommands } from './config-diff.ts';
 import { holdCommands } from './hold.ts';
@@ -45,6 +45,10 @@ export const buildProgram = (io: Io, version: string): Command => {
   ];
   for (const command of commands) program.addCommand(command);
   program.addCommand(nodeNamesCommand(io), { hidden: true });
+  program.addCommand(
+    candidatesCommand(io, () => program),
+    { hidden: true },
+  );
   program
     .command('version')
     .description('print the version')

@@ -213,6 +213,16 @@ describe('completion', () => {
     expect((await rig.run('completion', 'tcsh')).code).to.equal(2);
   });
 
+  it('answers kubectl, which asks with the words so far', async () => {
+    await rig.seed(KIND.node, resultityNode());
+    const asked = async (...words: string[]) => (await rig.run('__complete', ...words)).out.split('\n');
+    expect(await asked('con')).to.deep.equal(['config', ':4']);
+    expect(await asked('config', 'h')).to.deep.equal(['history', 'hold', ':4']);
+    expect(await asked('drain', '--no')).to.deep.equal(['--no-wait', ':4']);
+    expect(await asked('drain', 'g')).to.deep.equal(['gpu-a', ':4']);
+    expect(await asked('drain', 'x')).to.deep.equal([':4']);
+  });
+
   it('offers the names of nodes, and nothing where the cluster does not answer', async () => {
     await rig.seed(KIND.node, resultityNode());
     expect((await rig.run('__nodes')).out).to.equal('gpu-a');
