@@ -74,30 +74,31 @@ export class AgentRig {
     renameSync(`${this.paths.annotations}.new`, this.paths.annotations as string);
   }
 
-  /** `more` replaces settings, as another pod would have them. */
+  /** What the agent's container has in its environment. `more` replaces settings, as another pod would have them. */
+  environment(more: Record<string, unknown> = {}): Record<string, string> {
+    const o = this.#options;
+    return {
+      ...o.env,
+      RESULTITY_AGENT: JSON.stringify({
+        name: 'gpu-a',
+        namespace: 'default',
+        network: { name: o.network, environment: 'testnet', endpoint: o.endpoint, allowInsecureHosts: ['127.0.0.1'] },
+        owner: o.owner ?? { email: 'ops@example.com' },
+        images: {
+          agent: `registry.example/resultity@sha256:${'b'.repeat(64)}`,
+          runtime: `registry.example/vllm@sha256:${'a'.repeat(64)}`,
+        },
+        gpu: { resourceName: 'nvidia.com/gpu', count: 1 },
+        drain: { timeoutSeconds: 5, handoverSeconds: 2 },
+        ...o.settings,
+        ...more,
+      }),
+    };
+  }
+
   async startAgent(more: Record<string, unknown> = {}): Promise<RunningAgent> {
     const o = this.#options;
-    const settings = parseSettings(
-      {
-        ...o.env,
-        RESULTITY_AGENT: JSON.stringify({
-          name: 'gpu-a',
-          namespace: 'default',
-          network: { name: o.network, environment: 'testnet', endpoint: o.endpoint, allowInsecureHosts: ['127.0.0.1'] },
-          owner: o.owner ?? { email: 'ops@example.com' },
-          images: {
-            agent: `registry.example/resultity@sha256:${'b'.repeat(64)}`,
-            runtime: `registry.example/vllm@sha256:${'a'.repeat(64)}`,
-          },
-          gpu: { resourceName: 'nvidia.com/gpu', count: 1 },
-          drain: { timeoutSeconds: 5, handoverSeconds: 2 },
-          ...o.settings,
-          ...more,
-        }),
-      },
-      '0.1.0',
-      this.paths as never,
-    );
+    const settings = parseSettings(this.environment(more), '0.1.0', this.paths as never);
     const sink: DestinationStream = {
       write: (line) => {
         this.logs.push(line);

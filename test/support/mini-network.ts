@@ -59,6 +59,8 @@ export class MiniNetwork {
   heartbeatMs = 15_000;
   /** Jobs that welcome lists as still wanted; null = all that hello named, from the lines held. */
   wanted: { jobId: string; attempt: number; deltas: number }[] | null = null;
+  /** When false, sockets are cut as soon as they are open; HTTP goes on. */
+  sockets = true;
   /** When false, results stay without a receipt. */
   receipts = true;
   /** Lines held per `attempt jobId`. */
@@ -295,6 +297,10 @@ export class MiniNetwork {
   }
 
   #connection(ws: WebSocket): void {
+    if (!this.sockets) {
+      ws.terminate();
+      return;
+    }
     const { domain } = this.kit;
     const writer = new FrameWriter('net', domain, this.online);
     const reader = new FrameReader('node', domain);
