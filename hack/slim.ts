@@ -21,7 +21,20 @@ export { Agent, Dispatcher, ProxyAgent, request };
 /** An ESM import of node:http reads every property of it, and some of them load Node's own copy of undici: 50 ms, 5 MiB. */
 const HTTP = `module.exports = process.getBuiltinModule('node:http');`;
 
-const CONTENTS: Readonly<Record<string, string>> = { undici: UNDICI, http: HTTP, locales: 'export {};' };
+/** Of the Kubernetes client its kubeconfig, and of what that pulls in (every API of the cluster, 18 MB) the two names it uses. */
+const KUBECONFIG = `export { KubeConfig } from '@kubernetes/client-node/dist/config.js';`;
+const KUBE_GEN = `
+export { createConfiguration } from '@kubernetes/client-node/dist/gen/configuration.js';
+export { ServerConfiguration } from '@kubernetes/client-node/dist/gen/servers.js';
+`;
+
+const CONTENTS: Readonly<Record<string, string>> = {
+  undici: UNDICI,
+  http: HTTP,
+  locales: 'export {};',
+  kubeconfig: KUBECONFIG,
+  kubeGen: KUBE_GEN,
+};
 
 /**
  * Leaves out of the bundles what no program reaches: most of undici (the package and Node's own), and the error texts of
@@ -39,6 +52,10 @@ export const slim: Plugin = {
     );
     build.onResolve({ filter: /^node:http$/ }, ({ kind }) =>
       kind === 'import-statement' ? { path: 'http', namespace: 'slim' } : undefined,
+    );
+    build.onResolve({ filter: /^@kubernetes\/client-node$/ }, () => ({ path: 'kubeconfig', namespace: 'slim' }));
+    build.onResolve({ filter: /^\.\/gen\/index\.js$/ }, ({ importer }) =>
+      importer.endsWith('/client-node/dist/config.js') ? { path: 'kubeGen', namespace: 'slim' } : undefined,
     );
     build.onLoad({ filter: /.*/, namespace: 'slim' }, ({ path }) => ({
       contents: CONTENTS[path] ?? '',
