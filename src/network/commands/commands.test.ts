@@ -83,6 +83,28 @@ describe('resultity-network', () => {
       expect((await stat(join(net, path))).mode & 0o777, path).to.equal(0o600);
     expect(await failed(init())).to.contain('never overwritten');
   });
+  it('drafts a first configuration that is refused by the name of what is left empty, and is taken once that is filled in', async () => {
+    const publish = (file: string) =>
+      run('publish', '--dir', net, '--snapshot', file, '--password-file', join(dir, 'pw'), '--dry-run');
+    expect(await failed(publish(join(net, 'snapshot.yaml')))).to.contain('agent.image');
+    const filled = (await read('snapshot.yaml')).replace(
+      /image: {5,}#/,
+      `image: registry/resultity@sha256:${'a'.repeat(64)} #`,
+    );
+    await writeFile(join(dir, 'filled.yaml'), filled);
+    expect(await publish(join(dir, 'filled.yaml'))).to.contain('configuration v1 (epoch 1)');
+    // what is commented out is a configuration too, but for the digests
+    const shown = filled
+      .replace('models: []\n', 'models:\n')
+      .replace('runtimes: []\n', 'runtimes:\n')
+      .replaceAll('sha256: …', `sha256: ${'b'.repeat(64)}`)
+      .replace('vllm@sha256:…', `vllm@sha256:${'b'.repeat(64)}`)
+      .replaceAll(/^# {2}/gm, '  ');
+    await writeFile(join(dir, 'shown.yaml'), shown);
+    expect(await failed(publish(join(dir, 'shown.yaml'))))
+      .to.contain('my-model:v1')
+      .and.to.contain('digest');
+  });
   it('makes manifests that hold the pinned root and what the service needs, and no offline key', async () => {
     const configMap = parse(await read('kubernetes/root-configmap.yaml'));
     expect(configMap.metadata.name).to.equal('demo-root');

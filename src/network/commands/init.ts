@@ -6,6 +6,7 @@ import { CodedError } from '../../lib/errors.ts';
 import type { Secret } from '../../lib/secret.ts';
 import { type Address, checksumAddress, zNetworkName } from '../../protocol/index.ts';
 import { makeCertificates } from './certificates.ts';
+import { firstDraft } from './draft.ts';
 import type { Io } from './io.ts';
 import { encryptKey, type NewKey, newKey } from './keystore.ts';
 import { NETWORK_SECRET, networkSecret, rootConfigMap, rootConfigMapName } from './manifests.ts';
@@ -65,6 +66,7 @@ export const initNetwork = async (options: InitOptions, password: Secret, io: Io
     ['tls/tls.key', tls.key, 0o600],
     ['api-key', `${apiKey}\n`, 0o600],
     ['api-keys.json', apiKeys, 0o600],
+    ['snapshot.yaml', firstDraft(options.environment, url.origin), 0o644],
     ['kubernetes/root-configmap.yaml', rootConfigMap(network, root, tls.ca), 0o644],
     [
       'kubernetes/network-secret.yaml',
@@ -137,7 +139,9 @@ Next:
      helm upgrade --install resultity charts/resultity-operator --set networkService.enabled=true
      or without Kubernetes:
      resultity-network serve --data ${join(dir, 'data')} --root ${join(dir, 'roots/1.json')} --key ${join(dir, 'keys/ticket.key')} \\
-       --tls-cert ${join(dir, 'tls/tls.crt')} --tls-key ${join(dir, 'tls/tls.key')} --api-keys ${join(dir, 'api-keys.json')} --authority ${url.host}
-  3. resultity-network publish --dir ${dir} --snapshot FILE.yaml --to ${url.origin} --ca ${join(dir, 'tls/ca.crt')}
+       --tls-cert ${join(dir, 'tls/tls.crt')} --tls-key ${join(dir, 'tls/tls.key')} --api-keys ${join(dir, 'api-keys.json')} \\
+       --authority ${url.host} --listen 0.0.0.0:${url.port === '' ? 443 : url.port}
+  3. fill in ${join(dir, 'snapshot.yaml')}, then
+     resultity-network publish --dir ${dir} --snapshot ${join(dir, 'snapshot.yaml')} --to ${url.origin} --ca ${join(dir, 'tls/ca.crt')}
   4. kubectl -n NODE_NAMESPACE apply -f ${join(dir, 'kubernetes/root-configmap.yaml')}   (ConfigMap ${rootConfigMapName(network)})`);
 };
