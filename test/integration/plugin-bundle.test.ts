@@ -1,0 +1,54 @@
+/** The plugin as people install it: one file under krew's link, on nobody's PATH but its own. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { bundle } from '../../hack/build.ts';
+import { KIND } from '../../src/cli/kinds.ts';
+import { CliRig } from '../support/cli-rig.ts';
+import { resultityNode } from '../support/why-not-cases.ts';
+
+describe('the bundled plugin', function () {
+  this.timeout(60_000);
+  let dir: string;
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'resultity-krew-'));
+    // ~/.krew/bin/kubectl-resultity → ~/.krew/store/resultity/<version>/resultity.mjs
+    await bundle('src/cli/main.ts', join(dir, 'store/resultity.mjs'));
+    symlinkSync(join(dir, 'store/resultity.mjs'), join(dir, 'kubectl-resultity'));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  const run = (args: readonly string[], env: Record<string, string> = {}) =>
+    spawnSync(process.execPath, [join(dir, 'kubectl-resultity'), ...args], { cwd: dir, env, encoding: 'utf8' });
+
+  it('prints its version and completion with no package beside it', () => {
+    expect(run(['version'])).to.deep.include({ status: 0, stdout: '0.1.0\n', stderr: '' });
+    expect(run(['completion', 'bash']).stdout).to.contain('complete -F _resultity resultity kubectl-resultity');
+  });
+
+  it('asks the cluster of KUBECONFIG, and says what to do without one', async () => {
+    const rig = await CliRig.start();
+    try {
+      await rig.seed(KIND.node, resultityNode({}, { phase: 'Unplaced' }));
+      const child = spawn(process.execPath, [join(dir, 'kubectl-resultity'), 'status'], {
+        env: { KUBECONFIG: join(rig.dir, 'kubeconfig') },
+      });
+      let out = '';
+      child.stdout.on('data', (part: Buffer) => {
+        out += part.toString();
+      });
+      const code = await new Promise((resolve) => child.on('close', resolve));
+      expect(code).to.equal(0);
+      expect(out)
+        .to.match(/gpu-a +Unplaced .*→ kubectl resultity why-not gpu-a/)
+        .and.not.contain('\u001b');
+    } finally {
+      await rig.stop();
+    }
+    const without = run(['status'], { HOME: dir });
+    expect(without.status).to.equal(1);
+    expect(without.stderr).to.contain('name one with --kubeconfig FILE, or set KUBECONFIG');
+  });
+});
