@@ -204,6 +204,7 @@ export class ModelManager {
   /** One plan until it fails, is replaced, or the agent ends. Never throws. */
   async #pursue(plan: Plan, signal: AbortSignal): Promise<void> {
     this.#wanted = plan.kind === 'serve' ? plan.model : undefined;
+    this.#spoiled = null; // of another plan; its files are gone, so they are fetched before anything else
     try {
       if (plan.kind === 'none') return await this.#serveNothing(plan, signal);
       await this.#serve(plan, signal);
