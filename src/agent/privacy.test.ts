@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { AgentRig } from '../../test/support/agent-rig.ts';
@@ -43,6 +44,13 @@ describe('what the agent tells of what it knows (I9)', function () {
       messages: [{ role: 'user', content: `${PROMPT} What is the capital of France?` }],
       ...more,
     });
+    const engineMode = (mode: string): Promise<void> =>
+      new Promise((resolve, reject) => {
+        const socketPath = join(rig.paths.engine as string, 'engine.sock');
+        httpRequest({ socketPath, path: '/sim/mode', method: 'POST' }, (res) => res.resume().once('end', resolve))
+          .once('error', reject)
+          .end(mode);
+      });
     // done, streamed and not
     network.offer({ jobId: 'plain', stream: false, request: request() });
     await until('a result', () => network.results.length === 1);
@@ -68,6 +76,26 @@ describe('what the agent tells of what it knows (I9)', function () {
       request: request({ messages: [{ role: 'user', content: `${PROMPT} word `.repeat(1_200) }] }),
     });
     await until('the engine refuses', () => network.of('job.lost').length > lost, 15_000);
+    // an engine that fails and says the question again: as a status, as a chunk, as garbage
+    for (const mode of ['error-500', 'error-chunk', 'garbage-sse']) {
+      await engineMode(mode);
+      const before = network.of('job.lost').length;
+      network.offer({
+        jobId: mode,
+        request: request({ stream: mode !== 'error-500' || undefined }),
+        stream: mode !== 'error-500',
+      });
+      await until(`${mode} is lost`, () => network.of('job.lost').length > before, 15_000);
+    }
+    await engineMode('ok');
+    // a cancel in mid-stream, and a frame that is not acceptable, with the prompt where a code should stand
+    network.offer({ jobId: 'cancelled', request: request({ stream: true }) });
+    await until('lines of it', () => network.linesOf('cancelled').length > 1);
+    network.send('job.cancel', { jobId: 'cancelled', attempt: 1, reason: 'client_gone' });
+    await until('it is cancelled', () => rig.calls().some((c) => c.request === 'cancelled.1' && c.end === 'aborted'));
+    const { sessions } = network;
+    network.send('job.offer', JSON.stringify({ jobId: 'malformed', kind: PROMPT, request: { prompt: PROMPT } }));
+    await until('it is back', () => network.sessions > sessions, 15_000);
     // a configuration that is refused, and a test that fails, with its question in the snapshot
     network.publish({
       models: [
@@ -83,6 +111,9 @@ describe('what the agent tells of what it knows (I9)', function () {
     network.send('config.notice', { epoch, version, digest });
     await until('the test fails', () => rig.agent!.view().errors.includes('TestInferenceFailed'), 15_000);
 
+    await until('the model is reported', () =>
+      network.of('heartbeat').at(-1)?.body.errors.includes('TestInferenceFailed'),
+    );
     const base = `http://127.0.0.1:${rig.agent!.port}`;
     const recordDir = join(rig.paths.state as string, 'record');
     const places: Record<string, string> = {
@@ -102,7 +133,8 @@ describe('what the agent tells of what it knows (I9)', function () {
       facts: readFileSync(join(rig.paths.engine as string, 'launcher.json'), 'utf8'),
     };
     expect(places.logs).to.contain('status.agent cannot be written').and.contain('job done');
-    expect(places.record).to.contain('plain');
+    expect(places.record).to.contain('plain').and.contain('completionTokens');
+    expect(places.messages).to.contain('engine_error');
     const answer: string = JSON.parse(JSON.parse(network.results[0] as string).output).choices[0].message.content;
     expect(answer).to.have.length.above(20);
     const register = network.calls.filter((c) => c.path === '/v1/register').map((c) => c.body);

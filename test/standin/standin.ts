@@ -17,6 +17,7 @@ export const MODES = [
   'crash', // the process exits in the middle of the next answer
   'oom',
   'crash-at-start',
+  // these three say the question again, as engines do
   'garbage-sse', // a stream of lines that are no JSON
   'error-chunk', // an error object after the 200
   'error-500',
@@ -177,12 +178,13 @@ export const startStandin = async (options: StandinOptions): Promise<Standin> =>
           return 'fault';
         }
         if (mode === 'garbage-sse') {
-          await send('{"choices": [{]}');
+          await send(`{"choices": [{ ${ask.question}`);
           res.end('data: \u0000\u0001 not json\n\ndata: [DONE]\n\n');
           return 'fault';
         }
         if (mode === 'error-chunk') {
-          await send({ error: { message: 'EngineCore encountered an issue', type: 'InternalServerError', code: 500 } });
+          const message = `EngineCore encountered an issue with ${ask.question}`;
+          await send({ error: { message, type: 'InternalServerError', code: 500 } });
           res.end('data: [DONE]\n\n');
           return 'fault';
         }
@@ -217,7 +219,7 @@ export const startStandin = async (options: StandinOptions): Promise<Standin> =>
         return refuse(res, 400, `This model's maximum context length is ${maxModelLen} tokens.`);
       if (mode === 'error-500') {
         end = 'fault';
-        return refuse(res, 500, 'EngineCore encountered an issue');
+        return refuse(res, 500, `EngineCore encountered an issue with ${ask.question}`);
       }
       end = 'aborted';
       await takeSlot(signal);

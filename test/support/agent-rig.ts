@@ -107,7 +107,7 @@ export class AgentRig {
     };
     this.agent = await startAgent({
       settings: { ...settings, port: 0 },
-      logger: createLogger('resultity-agent', 'debug', sink),
+      logger: createLogger('resultity-agent', 'trace', sink),
       metrics: new Metrics(),
       clock: o.clock ?? systemClock,
       ...(o.random ? { random: o.random } : {}),
