@@ -39,7 +39,12 @@ export interface Parts {
 /** Caches, views and the four controllers on one manager. Gives the recorder, to be closed at the end. */
 export const wire = (parts: Parts): EventRecorder => {
   const { manager, client, clock, log, kubeMetrics, flags } = parts;
-  const where = flags['watch-namespace'] === '' ? {} : { namespace: flags['watch-namespace'] };
+  // Streamed first lists need no second copy of all objects, here or in the server; where it does not know them, pages.
+  const streamingList = true;
+  const where = {
+    streamingList,
+    ...(flags['watch-namespace'] === '' ? {} : { namespace: flags['watch-namespace'] }),
+  };
   const networks = manager.cache(KIND.network, where);
   const models = manager.cache(KIND.model, where);
   const fleets = manager.cache(KIND.fleet, where);
@@ -58,7 +63,7 @@ export const wire = (parts: Parts): EventRecorder => {
     transform: slimPod((pod) => ['node', 'pull'].includes(pod.metadata?.labels?.[LABEL.role] ?? '')),
   });
   const kubernetesNodes = flags['watch-nodes']
-    ? manager.cache(KIND.kubernetesNode, { transform: slimNode })
+    ? manager.cache(KIND.kubernetesNode, { streamingList, transform: slimNode })
     : undefined;
   const inventory =
     kubernetesNodes === undefined ? undefined : new Inventory(kubernetesNodes, pods, flags['gpu-resources']);

@@ -108,8 +108,10 @@ export async function* watch<T extends KubeObject>(
     metrics?.watchRestarts.inc({ kind: type.kind, reason });
     if (mustRelist(failure)) state = start();
     else if (state.at === 'streaming' && isInvalid(failure)) {
+      // The server does not stream lists: known now, and no reason to wait.
       canStream = false;
       state = { at: 'listing' };
+      continue;
     }
     if (healthySince !== undefined && client.clock.monotonic() - healthySince >= HEALTHY_MS) failures = 0;
     healthySince = undefined;
