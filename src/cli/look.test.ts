@@ -16,6 +16,17 @@ const RUNNING: ResultityNode['status'] = {
   agent: { phase: 'Active' },
 };
 
+/** Half of the streams began within 0.25 to 0.35 s; 2 of 10 000 jobs were lost, and rejected offers are no jobs. */
+const METRICS = `# HELP resultity_agent_jobs_total Jobs by how they ended
+resultity_agent_jobs_total{outcome="accepted"} 9998
+resultity_agent_jobs_total{outcome="lost_engine"} 2
+resultity_agent_jobs_total{outcome="rejected_full"} 500
+resultity_agent_ttft_seconds_bucket{le="0.25"} 25
+resultity_agent_ttft_seconds_bucket{le="0.35"} 75
+resultity_agent_ttft_seconds_bucket{le="+Inf"} 100
+resultity_agent_ttft_seconds_count 100
+`;
+
 describe('the plugin looks at a cluster', () => {
   let rig: CliRig;
   beforeEach(async () => {
@@ -40,13 +51,17 @@ describe('the plugin looks at a cluster', () => {
   it('shows what agents say right now in the wide form, and a dash for those that do not answer', async () => {
     await rig.seed(KIND.node, resultityNode({}, RUNNING));
     await rig.seed(KIND.node, resultityNode({}, { ...RUNNING, podName: 'gpu-b' }, 'gpu-b'));
+    const proxy = '/api/v1/namespaces/nodes/pods/gpu-a:9440/proxy';
     rig.api.text = ({ path }) =>
-      path === '/api/v1/namespaces/nodes/pods/gpu-a:9440/proxy/statusz'
+      path === `${proxy}/statusz`
         ? JSON.stringify({ jobs: { running: 7 }, tokensPerSecond: 1840.4, heartbeatAgeMs: 2000 })
-        : undefined;
+        : path === `${proxy}/metrics`
+          ? METRICS
+          : undefined;
     const { out } = await rig.run('status', '-o', 'wide');
-    expect(out).to.match(/gpu-a .* 7 +1840 +2s +gpu-1/);
-    expect(out).to.match(/gpu-b .* - +- +- +gpu-1/);
+    expect(out).to.match(/RUN +TTFT P50 +TOK\/S +JOBS +OK % +HEARTBEAT +MACHINE/);
+    expect(out).to.match(/gpu-a .* 7 +300 ms +1 840 +10 000 +99\.98 +2s +gpu-1/);
+    expect(out).to.match(/gpu-b .* - +- +- +- +- +- +gpu-1/);
   });
 
   it('gives the whole picture as JSON', async () => {

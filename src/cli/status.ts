@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { AGENT_PORT } from '../api/contract.ts';
 import {
   type Condition,
   getCondition,
@@ -8,6 +7,8 @@ import {
   type ResultityNode,
 } from '../api/index.ts';
 import { systemClock } from '../lib/index.ts';
+import { grouped } from '../placement/index.ts';
+import { type AgentNumbers, agentNumbers } from './agent-numbers.ts';
 import { type Cluster, type ClusterFlags, clusterOptions, withCluster } from './cluster.ts';
 import { KIND } from './kinds.ts';
 import { type Io, UsageError } from './program.ts';
@@ -18,24 +19,12 @@ interface Flags extends ClusterFlags {
   readonly watch?: boolean;
 }
 
-/** What an agent tells of itself at /statusz; each part may be missing in another version. */
-interface Live {
-  readonly connected?: boolean;
-  readonly jobs?: {
-    readonly running?: number;
-    readonly unreceipted?: number;
-    readonly capacity?: { readonly slots?: number };
-  };
-  readonly heartbeatAgeMs?: number | null;
-  readonly tokensPerSecond?: number | null;
-}
-
 interface Picture {
   readonly networks: readonly ResultityNetwork[];
   readonly fleets: readonly ResultityFleet[];
   readonly nodes: readonly ResultityNode[];
   /** By name of the node; empty without `wide`, or where pods may not be proxied. */
-  readonly live: ReadonlyMap<string, Live>;
+  readonly live: ReadonlyMap<string, AgentNumbers>;
 }
 
 /** `status`: networks, fleets and nodes of a namespace at a glance. */
@@ -68,14 +57,13 @@ const show = async (c: Cluster, flags: Flags): Promise<void> => {
 
 const look = async (c: Cluster, wide: boolean): Promise<Picture> => {
   const [networks, fleets, nodes] = await Promise.all([c.list(KIND.network), c.list(KIND.fleet), c.list(KIND.node)]);
-  const live = new Map<string, Live>();
+  const live = new Map<string, AgentNumbers>();
   if (wide)
     await Promise.all(
       nodes.map(async ({ metadata, status }) => {
         if (status?.podName === undefined || status.agent === undefined) return;
-        // Of help only: an agent that does not answer has no numbers.
-        const answer = await c.proxied(status.podName, AGENT_PORT, '/statusz').catch(() => undefined);
-        if (typeof answer === 'object' && answer !== null) live.set(metadata.name ?? '', answer as Live);
+        const numbers = await agentNumbers(c, status.podName);
+        if (numbers !== undefined) live.set(metadata.name ?? '', numbers);
       }),
     );
   return { networks, fleets, nodes, live };
@@ -97,7 +85,7 @@ const render = (io: Io, picture: Picture, output: string): string[] => {
     'GPU',
     'NETWORK SEES',
     'AGE',
-    ...(wide ? ['RUN', 'TOK/S', 'HEARTBEAT', 'MACHINE'] : []),
+    ...(wide ? ['RUN', 'TTFT P50', 'TOK/S', 'JOBS', 'OK %', 'HEARTBEAT', 'MACHINE'] : []),
     '',
   ];
   return [
@@ -146,13 +134,19 @@ const COLOUR: Readonly<Record<string, Colour>> = {
   Paused: 'yellow',
 };
 
-const nodeRow = ({ metadata, status }: ResultityNode, wide: boolean, live: Live | undefined, now: number): Cell[] => {
+const nodeRow = (
+  { metadata, status }: ResultityNode,
+  wide: boolean,
+  live: AgentNumbers | undefined,
+  now: number,
+): Cell[] => {
   const name = metadata.name ?? '';
   const phase = status?.phase ?? 'Pending';
   const colour = COLOUR[phase];
   const sees = getCondition(status?.conditions, 'NetworkVisible');
   const made = Date.parse(metadata.creationTimestamp ?? '');
-  const number = (n: number | null | undefined): string => (typeof n === 'number' ? String(Math.round(n)) : '-');
+  const number = (n: number | undefined, unit = ''): string =>
+    n === undefined ? '-' : `${grouped(Math.round(n))}${unit}`;
   return [
     name,
     colour === undefined ? phase : { text: phase, colour },
@@ -162,9 +156,12 @@ const nodeRow = ({ metadata, status }: ResultityNode, wide: boolean, live: Live 
     Number.isFinite(made) ? ageText(now - made) : '-',
     ...(wide
       ? [
-          number(live?.jobs?.running),
+          number(live?.running),
+          number(live?.ttftMs, ' ms'),
           number(live?.tokensPerSecond),
-          typeof live?.heartbeatAgeMs === 'number' ? ageText(live.heartbeatAgeMs) : '-',
+          number(live?.jobs),
+          live?.accepted === undefined ? '-' : (Math.floor(live.accepted * 10_000) / 100).toFixed(2),
+          live?.heartbeatAgeMs === undefined ? '-' : ageText(live.heartbeatAgeMs),
           status?.kubernetesNode ?? '-',
         ]
       : []),
