@@ -17,8 +17,8 @@ import {
   type Sha256,
   signStruct,
 } from '../../src/protocol/index.ts';
-import { EngineClient } from '../../src/runtime/index.ts';
-import { type Standin, startStandin } from '../standin/standin.ts';
+import { EngineClient, type Timeouts } from '../../src/runtime/index.ts';
+import { type Mode, type Standin, startStandin } from '../standin/standin.ts';
 import { SignerKit, testSigner } from './signer-kit.ts';
 
 export const JOB_MODEL = 'sim:v1';
@@ -31,6 +31,8 @@ export interface JobsRigOptions {
   readonly queue?: number;
   readonly tokenMs?: number;
   readonly say?: string;
+  readonly mode?: Mode;
+  readonly timeouts?: Timeouts;
   /** Bytes that the journal believes to be free. */
   readonly room?: () => number;
   /** Where its folder is made. */
@@ -82,6 +84,7 @@ export class JobsRig {
       slots: options.slots ?? 2,
       tokenMs: options.tokenMs ?? 0,
       ...(options.say === undefined ? {} : { say: options.say }),
+      ...(options.mode === undefined ? {} : { mode: options.mode }),
     });
     rig.#engine = new EngineClient({ socketPath: join(rig.dir, 'engine.sock') });
     rig.wire();
@@ -135,7 +138,7 @@ export class JobsRig {
       limits: () => ({
         slots: this.#o.slots ?? 2,
         queue: this.#o.queue ?? 4,
-        timeouts: { firstTokenMs: 20_000, gapMs: 20_000, totalMs: 60_000 },
+        timeouts: this.#o.timeouts ?? { firstTokenMs: 20_000, gapMs: 20_000, totalMs: 60_000 },
       }),
       onLoad: () => {},
     });
