@@ -143,20 +143,7 @@ class Driver {
       if (fault.latencyMs > 0) node.proxy.toxics = [{ kind: 'latency', ms: fault.latencyMs, jitterMs: 10 }];
       await pause(fault.waitMs);
       const ofNetwork = isOfNetwork(fault.kind);
-      let open = 0;
-      await until(
-        `${this.#o.open} jobs are open at ${node.address} again`,
-        RECOVERY_MS,
-        async () => {
-          if (!this.#site.healthy) throw new Error('a process ended that nobody killed');
-          if (this.#networkDown || this.#load.streamingOf(node.address) < this.#o.open / 2) return false;
-          // in rotation first: until it is back, the engine may still run jobs that nobody waits for
-          if (!(await this.#site.connected(node))) return false;
-          open = await node.openAtEngine();
-          return open >= this.#o.open;
-        },
-        signal,
-      );
+      const open = await this.#inFullWork(node);
       // another worker may have taken it down in between, or left it alone with a silence that its death would end
       if (ofNetwork && (this.#networkDown || this.#silences > 0)) {
         this.#plan.unshift(fault);
@@ -199,6 +186,26 @@ class Driver {
       this.#done++;
       if (this.#done % SAY_EVERY === 0) this.#say();
     }
+  }
+
+  /** Resolves with the jobs at the node's engine when they are enough, half of them streams that have begun. */
+  async #inFullWork(node: NodeSite): Promise<number> {
+    let open = 0;
+    const streams = (): boolean => this.#load.streamingOf(node.address) >= this.#o.open / 2;
+    await until(
+      `${this.#o.open} jobs are open at ${node.address} again`,
+      RECOVERY_MS,
+      async () => {
+        if (!this.#site.healthy) throw new Error('a process ended that nobody killed');
+        if (this.#networkDown || !streams()) return false;
+        // in rotation first: until it is back, the engine may still run jobs that nobody waits for
+        if (!(await this.#site.connected(node))) return false;
+        open = await node.openAtEngine();
+        return open >= this.#o.open && streams() && !this.#networkDown;
+      },
+      this.#over.signal,
+    );
+    return open;
   }
 
   /**

@@ -98,7 +98,8 @@ export const tableOf = (history: History, verdict: Verdict): string => {
 /** How long one end took to find out by itself that the other one is gone. A service that was killed meanwhile did not. */
 const silences = (side: 'node' | 'service', faults: readonly FaultRecord[]): string => {
   const killed = (f: FaultRecord): boolean =>
-    side === 'service' && faults.some((k) => k.diedAt !== undefined && k.diedAt >= f.at && k.diedAt <= f.healedAt);
+    side === 'service' &&
+    faults.some((k) => k.diedAt !== undefined && k.diedAt >= f.at && k.diedAt <= f.healedAt + WITH_NETWORK_MS);
   const of = faults.filter((f) => f.silent === side && !killed(f));
   const gaveUp = of.flatMap((f) => f.gaveUpMs ?? []);
   return `half-open, ${side} left alone: ${of.length}, gave up after p50 ${seconds(quantile(gaveUp, 0.5))} s, max ${seconds(quantile(gaveUp, 1))} s, not in 45 s: ${of.length - gaveUp.length}`;
