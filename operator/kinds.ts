@@ -11,6 +11,7 @@ import type {
   Deployment,
   DisruptionBudget,
   KubernetesNode,
+  NetworkPolicy,
   Pod,
   RoleBinding,
   SecretObject,
@@ -33,6 +34,12 @@ export const KIND = {
   }),
   configMap: resource<ConfigMap>({ group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }),
   secret: resource<SecretObject>({ group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }),
+  networkPolicy: resource<NetworkPolicy>({
+    group: 'networking.k8s.io',
+    version: 'v1',
+    plural: 'networkpolicies',
+    kind: 'NetworkPolicy',
+  }),
   claim: resource<VolumeClaim>({
     group: '',
     version: 'v1',

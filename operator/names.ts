@@ -46,6 +46,7 @@ export type Role =
   | 'model'
   | 'agent-account'
   | 'pull'
+  | 'policy'
   | 'budget';
 
 /** Labels of every child. */

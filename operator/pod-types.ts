@@ -115,6 +115,10 @@ export interface RoleBinding extends KubeObject {
   readonly subjects: readonly { readonly kind: string; readonly name: string; readonly namespace: string }[];
 }
 
+export interface NetworkPolicy extends KubeObject {
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
 export interface VolumeClaim extends KubeObject {
   readonly spec?: Readonly<Record<string, unknown>>;
 }

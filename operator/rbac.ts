@@ -69,6 +69,12 @@ export const NAMESPACED_RULES: readonly Rule[] = [
     verbs: ['create', 'patch'],
     why: 'the agents’ right to their own status',
   },
+  {
+    apiGroups: ['networking.k8s.io'],
+    resources: ['networkpolicies'],
+    verbs: ['create', 'patch'],
+    why: 'isolation PodPolicy',
+  },
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'events' },
 ];
 

@@ -46,7 +46,7 @@ const RUNTIME_UID = 2000;
 const LAYERS_VERSION = 1;
 
 async function baseLayer(progress: Progress): Promise<Layer> {
-  const debs = await fetchDebs(BASE_PACKAGES, progress);
+  const debs = await fetchDebs([...BASE_PACKAGES, 'nftables'], progress); // nft: isolation InitGuard
   return layerOf('base', hashOf(LAYERS_VERSION, debNames(debs), process.version), async (root) => {
     await unpackDebs(debs, root);
     copyNode(root);

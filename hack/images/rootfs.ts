@@ -27,7 +27,7 @@ export const BASE_PACKAGES = [
 
 /** Packages that only maintainer scripts or an interactive system need; leaving them out halves the images. */
 const UNNEEDED =
-  /^(dpkg|debconf.*|perl.*|libperl.*|tar|openssl|media-types|mailcap|mime-support|install-info|readline-common|libselinux1|libpcre2.*|libacl1|libmd0|gcc-\d+-base|libgdbm.*|libtirpc.*|libnsl2|libgssapi.*|libk.*|libcom-err2|awk|mawk|sensible-utils|ucf|coreutils)$/;
+  /^(dpkg|debconf.*|perl.*|libperl.*|tar|openssl|media-types|mailcap|mime-support|install-info|readline-common|libselinux1|libpcre2.*|libacl1|gcc-\d+-base|libgdbm.*|libtirpc.*|libnsl2|libgssapi.*|libk.*|libcom-err2|awk|mawk|sensible-utils|ucf|coreutils)$/;
 
 /** Package → what it depends on, from the output of `apt-cache depends --recurse`. */
 export function parseDepends(output: string): Map<string, string[]> {

@@ -1,4 +1,4 @@
-import { ANNOTATION, CONTAINER, FINALIZER } from '../../src/api/contract.ts';
+import { ANNOTATION, CONTAINER, FIELD_MANAGER, FINALIZER } from '../../src/api/contract.ts';
 import type { Reason, ResultityNode } from '../../src/api/index.ts';
 import {
   ApiError,
@@ -22,6 +22,8 @@ import { type Decision, incarnation, type StatusIntent, type Step } from './deci
 import { eventsOf } from './events.ts';
 import type { NodeFacts, Refusal } from './facts.ts';
 import { applyAgentAccount, createClaims, keySecret } from './ground.ts';
+import { podPolicy } from './pod-guard.ts';
+import type { PodInput } from './pod-input.ts';
 import { ownStatus } from './status.ts';
 import { containerStatus } from './trouble.ts';
 
@@ -75,7 +77,7 @@ export class NodeApply {
           await this.#makeIdentity(node, intent, context);
           return true;
         case 'makeGround':
-          await this.#makeGround(node, context);
+          await this.#makeGround(node, step.input, context);
           break;
         case 'createPod': {
           const pod = await this.#createPod(node, step.pod, context);
@@ -153,7 +155,7 @@ export class NodeApply {
     context.log.info({ nodeId }, 'identity created');
   }
 
-  async #makeGround(node: ResultityNode, { signal }: ReconcileContext): Promise<void> {
+  async #makeGround(node: ResultityNode, input: PodInput, { signal }: ReconcileContext): Promise<void> {
     const namespace = node.metadata.namespace ?? '';
     const now = this.#o.clock.monotonic();
     if ((this.#accounts.get(namespace) ?? Number.NEGATIVE_INFINITY) <= now) {
@@ -161,6 +163,9 @@ export class NodeApply {
       this.#accounts.set(namespace, now + ACCOUNT_MS);
     }
     await createClaims(this.#o.client, node, signal);
+    const policy = podPolicy(input);
+    if (policy)
+      await this.#o.client.apply(KIND.networkPolicy, policy, { fieldManager: FIELD_MANAGER.operator, signal });
   }
 
   /** exists: the cache will show it. refused: remembered, for the next turn to say it and to wait. */

@@ -131,7 +131,12 @@ const runtimeIsolated: Derive = (scene) => {
   const { network } = scene.facts;
   const minimum: Tier = network.at === 'ready' ? network.document.isolation.minTier : 'none';
   return tierAtLeast(isolation.tier, minimum)
-    ? yes('IsolationProved', `tier ${isolation.tier}, proved by a probe inside it`)
+    ? yes(
+        'IsolationProved',
+        isolation.tier === 'podpolicy'
+          ? 'tier podpolicy: a NetworkPolicy of the pod, which no probe from inside can prove'
+          : `tier ${isolation.tier}, proved by a probe inside it`,
+      )
     : no('IsolationBelowMinimum', `tier ${isolation.tier}; the network asks for ${minimum}`);
 };
 

@@ -5,6 +5,7 @@ import { labelKeys, podTolerations } from '../../src/placement/index.ts';
 import { childLabels, podName } from '../names.ts';
 import type { Pod, PodSpec } from '../pod-types.ts';
 import { agentContainer, graceSeconds, runtimeContainer } from './pod-containers.ts';
+import { egressGuard, policyLabels } from './pod-guard.ts';
 import type { PodInput } from './pod-input.ts';
 import { gpuAffinity } from './pod-placement.ts';
 import { podVolumes } from './pod-volumes.ts';
@@ -22,7 +23,7 @@ export const desiredPod = (input: PodInput, annotations: Readonly<Record<string,
     metadata: {
       name,
       ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-      labels: { ...spec.podTemplate?.labels, ...podLabels(input) },
+      labels: { ...spec.podTemplate?.labels, ...podLabels(input), ...policyLabels(spec.isolation) },
       annotations: {
         'prometheus.io/scrape': 'true',
         'prometheus.io/port': String(AGENT_PORT),
@@ -114,7 +115,7 @@ const podSpec = (input: PodInput): PodSpec => {
     restartPolicy: 'Always',
     terminationGracePeriodSeconds: graceSeconds(spec),
     securityContext: podSecurity(spec.runtime?.securityContext),
-    initContainers: [agentContainer(input)],
+    initContainers: [...egressGuard(input), agentContainer(input)],
     containers: [runtimeContainer(input)],
     volumes: podVolumes(input),
     tolerations: podTolerations(placement),

@@ -16,6 +16,8 @@ export interface EngineLoaderOptions {
   readonly engine: Pick<EngineClient, 'models'>;
   readonly isolation: IsolationMode;
   readonly probeTargets: () => Promise<string[]>;
+  /** The port that the agent listens on. */
+  readonly agentPort: () => number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AgentMetrics;
@@ -132,7 +134,7 @@ export class EngineLoader {
         isolation,
         launcherTier(isolation, this.#unconfined),
         targets,
-        { ask: (asked) => this.#ask(asked, signal), facts: () => watch.view.facts },
+        { ask: (asked) => this.#ask(asked, signal), facts: () => watch.view.facts, agentPort: this.#o.agentPort() },
         clock,
         signal,
       );
@@ -150,7 +152,7 @@ export class EngineLoader {
     if (before.tier !== tier || before.provedAt === 0)
       logger.info(
         { tier, targets: targets.length },
-        tier === 'sandbox' ? 'isolation proved: no way out of the runtime' : `isolation: ${tier}${why}`,
+        tierAtLeast(tier, 'sandbox') ? 'isolation proved: no way out of the runtime' : `isolation: ${tier}${why}`,
       );
     this.#o.record('isolation', { tier });
     this.#o.onChange();

@@ -36,6 +36,7 @@ export const engineRoom = ({ settings, logger, clock }: AgentOptions, ground: Gr
         podIp: pod.ip,
         agentPort: ports.port(),
       }),
+    agentPort: ports.port,
     times: new LoadTimes(join(paths.state, 'load-times.json')),
     clock,
     logger,

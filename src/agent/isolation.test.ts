@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import type { LauncherFacts } from '../runtime/index.ts';
-import { launcherTier, proveIsolation, Surroundings } from './isolation.ts';
+import { type IsolationMode, launcherTier, proveIsolation, Surroundings } from './isolation.ts';
 
 const pod = {
   apiServer: '10.96.0.1:443',
@@ -58,7 +58,7 @@ describe('the isolation of the runtime', () => {
           results: outcomes.map((outcome, i) => ({ target: targets[i], outcome })),
         },
       } as unknown as LauncherFacts;
-      const port = { ask: async () => 7, facts: () => facts };
+      const port = { ask: async () => 7, facts: () => facts, agentPort: 9440 };
       return proveIsolation('Auto', 'sandbox', targets, port, clock, new AbortController().signal).then(
         (isolation) => isolation.tier,
         (error: Error) => error.message,
@@ -69,5 +69,71 @@ describe('the isolation of the runtime', () => {
     expect(await prove(['blocked', 'open'])).to.contain('open');
     expect(await prove(['blocked'])).to.contain('not tried');
     expect(launcherTier('Auto', true)).to.equal('none');
+  });
+
+  describe('by other means than the sandbox', () => {
+    const targets = [
+      'tcp:10.96.0.1:443',
+      'tcp:169.254.169.254:80',
+      'udp:192.0.2.1:53',
+      'iouring:',
+      'tcp:127.0.0.1:9440',
+    ];
+    /** What is proved when the probe meets this, target by target; a target that is not asked for is not answered. */
+    const prove = async (mode: IsolationMode, outcomes: Record<string, string>): Promise<string> => {
+      let asked: readonly string[] = [];
+      const port = {
+        agentPort: 9440,
+        ask: async (all: readonly string[]) => {
+          asked = all;
+          return 3;
+        },
+        facts: () =>
+          ({
+            sandbox: { tier: 'none' },
+            probe: {
+              n: 3,
+              tier: 'none',
+              at: 5,
+              results: asked.map((t) => ({ target: t, outcome: outcomes[t] ?? 'open' })),
+            },
+          }) as unknown as LauncherFacts,
+      };
+      return proveIsolation(
+        mode,
+        launcherTier(mode, false),
+        targets,
+        port,
+        new FakeClock(),
+        new AbortController().signal,
+      ).then(
+        ({ tier, provedAt }) => `${tier} ${provedAt}`,
+        (error: Error) => error.message,
+      );
+    };
+    const filtered = {
+      'tcp:10.96.0.1:443': 'unreachable',
+      'tcp:169.254.169.254:80': 'unreachable',
+      'udp:192.0.2.1:53': 'blocked',
+    };
+
+    it('InitGuard is proved by a datagram that the kernel itself refuses and connections that are rejected', async () => {
+      expect(await prove('InitGuard', filtered)).to.equal('sandbox+policy 5');
+      for (const over of [
+        { 'udp:192.0.2.1:53': 'open' },
+        { 'udp:192.0.2.1:53': 'unreachable' },
+        { 'tcp:10.96.0.1:443': 'timeout' },
+        { 'tcp:10.96.0.1:443': 'refused' },
+        { 'tcp:169.254.169.254:80': 'open' },
+      ])
+        expect(await prove('InitGuard', { ...filtered, ...over }), JSON.stringify(over)).to.contain('not closed');
+    });
+    it('PodPolicy is believed unless the metadata service answers', async () => {
+      expect(await prove('PodPolicy', { 'tcp:169.254.169.254:80': 'timeout' })).to.equal('podpolicy 5');
+      expect(await prove('PodPolicy', {})).to.contain('tcp:169.254.169.254:80 open');
+    });
+    it('None says none', async () => {
+      expect(await prove('None', filtered)).to.match(/^none /);
+    });
   });
 });

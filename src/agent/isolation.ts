@@ -1,9 +1,16 @@
 import { lookup } from 'node:dns/promises';
 import type { AgentSettings } from '../api/contract.ts';
 import type { Clock } from '../lib/clock.ts';
-import { CodedError } from '../lib/errors.ts';
+import { assertNever, CodedError } from '../lib/errors.ts';
 import type { Tier } from '../protocol/index.ts';
-import { type LauncherFacts, probeTargets, probeVerdict } from '../runtime/index.ts';
+import {
+  guardVerdict,
+  type LauncherFacts,
+  nothingOpen,
+  type ProbeVerdict,
+  probeTargets,
+  probeVerdict,
+} from '../runtime/index.ts';
 
 export type IsolationMode = AgentSettings['isolation'];
 
@@ -76,12 +83,43 @@ export interface ProbePort {
   /** Asks the launcher for one probe; resolves with its number. */
   ask(targets: readonly string[]): Promise<number>;
   facts(): LauncherFacts | null;
+  /** Of the agent's own HTTP, which InitGuard leaves open. */
+  readonly agentPort: number;
 }
+
+/** What proves a tier: which ways out are tried, and how their answers are judged. */
+interface Proof {
+  readonly tier: Tier;
+  readonly tries: (target: string) => boolean;
+  readonly judge: (facts: LauncherFacts, n: number, targets: readonly string[]) => ProbeVerdict;
+}
+
+/**
+ * None proves nothing, and says so. InitGuard leaves loopback and the pod's own address open, and closes what passes through
+ * the packet filter: io_uring and fast open do. PodPolicy cannot be proved from inside: it is shown to be no worse than said.
+ */
+const proofOf = (mode: Exclude<IsolationMode, 'None'>, agentPort: number): Proof => {
+  switch (mode) {
+    case 'Auto':
+    case 'Sandbox':
+      return { tier: 'sandbox', tries: () => true, judge: probeVerdict };
+    case 'InitGuard':
+      return {
+        tier: 'sandbox+policy',
+        tries: (t) => !/^(fastopen|iouring):/.test(t) && !t.endsWith(`:${agentPort}`),
+        judge: guardVerdict,
+      };
+    case 'PodPolicy':
+      return { tier: 'podpolicy', tries: (t) => t.startsWith('tcp:169.254.'), judge: nothingOpen };
+    default:
+      return assertNever(mode);
+  }
+};
 
 const PROBE_WAIT_MS = 20_000;
 
 /**
- * Has the launcher try every way out from inside the sandbox, and judges what it met. Resolves with the proved tier.
+ * Has the launcher try every way out from inside the sandbox, and judges what it met. Resolves with the tier that holds.
  * @throws CodedError `isolation_unproved` with what is open, or why it could not be tried
  */
 export const proveIsolation = async (
@@ -93,18 +131,18 @@ export const proveIsolation = async (
   signal: AbortSignal,
 ): Promise<Isolation> => {
   if (mode === 'None') return { tier: 'none', provedAt: clock.now() };
-  if (mode === 'PodPolicy') return { tier: 'podpolicy', provedAt: clock.now() };
-  if (mode === 'InitGuard') throw new CodedError('isolation_unproved', 'InitGuard cannot be proved by this agent yet');
-  if (launcher === 'none') {
+  if (launcher === 'none' && (mode === 'Auto' || mode === 'Sandbox')) {
     const sandbox = port.facts()?.sandbox;
     return { tier: 'none', provedAt: 0, why: sandbox?.error ?? 'the sandbox is not available' };
   }
-  const n = await port.ask(targets);
+  const { tier, tries, judge } = proofOf(mode, port.agentPort);
+  const tried = targets.filter(tries);
+  const n = await port.ask(tried);
   const end = clock.monotonic() + PROBE_WAIT_MS;
   for (;;) {
     const facts = port.facts();
-    const verdict = facts && probeVerdict(facts, n, targets);
-    if (verdict?.proved) return { tier: 'sandbox', provedAt: verdict.at };
+    const verdict = facts && judge(facts, n, tried);
+    if (verdict?.proved) return { tier, provedAt: verdict.at };
     const done = facts?.probe?.n === n;
     if (done || clock.monotonic() > end)
       throw new CodedError('isolation_unproved', verdict ? verdict.why : 'the launcher did not answer the probe');
