@@ -1,9 +1,9 @@
-import type { Store } from '../src/kube/index.ts';
+import { keyOf, type Store } from '../src/kube/index.ts';
 import {
   type ClusterNode,
   extendedRequests,
+  GpuInventory,
   type GpuOffer,
-  gpuOffers,
   gpuProblem,
   nodeFacts,
   podUse,
@@ -12,27 +12,26 @@ import type { Container, Pod } from './pod-types.ts';
 
 export { extendedRequests };
 
-/** The cluster's GPUs out of two caches; counted anew only when one of them has moved. */
+/** The cluster's GPUs out of two caches, counted by what changes in them: a scale-up of thousands costs each decision little. */
 export class Inventory {
-  readonly #nodes: Store<ClusterNode>;
-  readonly #pods: Store<Pod>;
-  readonly #resourceNames: readonly string[];
-  #at = '';
-  #offers: readonly GpuOffer[] = [];
+  readonly #gpus: GpuInventory;
 
   constructor(nodes: Store<ClusterNode>, pods: Store<Pod>, resourceNames: readonly string[]) {
-    this.#nodes = nodes;
-    this.#pods = pods;
-    this.#resourceNames = resourceNames;
+    this.#gpus = new GpuInventory(resourceNames);
+    for (const node of nodes.list()) this.#gpus.setNode(nodeFacts(node));
+    for (const pod of pods.list()) this.#gpus.setPod(keyOf(pod), podUse(pod));
+    nodes.subscribe(({ type, object }) => {
+      if (type === 'deleted') this.#gpus.removeNode(keyOf(object));
+      else this.#gpus.setNode(nodeFacts(object));
+    });
+    pods.subscribe(({ type, object }) => {
+      if (type === 'deleted') this.#gpus.removePod(keyOf(object));
+      else this.#gpus.setPod(keyOf(object), podUse(object));
+    });
   }
 
   offers(): readonly GpuOffer[] {
-    const at = `${this.#nodes.version}/${this.#pods.version}`;
-    if (at !== this.#at) {
-      this.#offers = gpuOffers(this.#nodes.list().map(nodeFacts), this.#pods.list().map(podUse), this.#resourceNames);
-      this.#at = at;
-    }
-    return this.#offers;
+    return this.#gpus.offers();
   }
 }
 

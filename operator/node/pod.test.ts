@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { zAgentSettings } from '../../src/api/contract.ts';
 import type { Affinity } from '../../src/api/index.ts';
-import { facts, NODE_ID, resultityNetwork, resultityNode } from '../../test/support/node-facts.ts';
+import { facts, kitDocument, NODE_ID, resultityNetwork, resultityNode } from '../../test/support/node-facts.ts';
 import type { Container, Pod } from '../pod-types.ts';
 import type { NodeFacts } from './facts.ts';
 import { desiredPod, templateHash } from './pod.ts';
@@ -223,5 +223,13 @@ describe('the desired pod', () => {
     ).to.equal(base);
     expect(hash(facts({ node: { ...node, spec: { ...node.spec, isolation: 'Sandbox' } } }))).to.not.equal(base);
     expect(hash(everything)).to.not.equal(base);
+    const ready = facts().network as Extract<NodeFacts['network'], { at: 'ready' }>;
+    const other = kitDocument({
+      runtimes: ready.document.runtimes.map((r) => ({ ...r, image: `registry.example/vllm@sha256:${'9'.repeat(64)}` })),
+    });
+    expect(hash(facts({ network: { ...ready, document: other } })), 'images are patched, not replaced').to.equal(base);
+    const sources = { mirrors: [{ from: 'a.example', to: 'b.example' }] };
+    const mirrored = { ...ready, object: resultityNetwork({ sources }) };
+    expect(hash(facts({ network: mirrored })), 'what stands in the environment').to.not.equal(base);
   });
 });

@@ -94,6 +94,8 @@ export const templateHash = (input: PodInput): string => {
       input.network.object.spec.tls?.proxy,
       input.network.object.spec.registration,
     ],
+    sources: input.network.object.spec.sources,
+    insecureHosts: input.network.object.spec.tls?.allowInsecureHosts,
     gpu: input.gpu,
     keySecret: input.keySecret,
   });
