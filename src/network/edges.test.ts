@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { ServiceRig } from '../../test/support/service-rig.ts';
 import { testSigner } from '../../test/support/signer-kit.ts';
 import { until } from '../../test/support/until.ts';
+import { createLogger } from '../lib/log.ts';
 import { CLOSE, newNonce, signStruct } from '../protocol/index.ts';
 
 describe('the network service at its edges', () => {
@@ -134,6 +135,22 @@ describe('the network service at its edges', () => {
         const node = await connected(name);
         act(node);
         expect(await node.gone(), name).to.equal(expected);
+      }
+    });
+    it('logs refused frames, but no more than some a minute: whoever connects cannot fill the log', async () => {
+      const lines: string[] = [];
+      const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
+      const other = await ServiceRig.start({ log });
+      try {
+        for (let i = 0; i < 70; i++) {
+          const stranger = other.node('stranger');
+          await stranger.connect();
+          expect(await stranger.gone()).to.equal(CLOSE.forbidden);
+        }
+        const told = lines.filter((l) => l.includes('frame refused')).length;
+        expect(told).to.be.within(60, 65);
+      } finally {
+        await other.stop();
       }
     });
     it('closes 4413 on a heartbeat above 8 KiB, and answers one over HTTP 413', async () => {

@@ -24,6 +24,7 @@ import {
   zJobResult,
 } from '../protocol/index.ts';
 import type { JobDesk, NodeLink } from './desk.ts';
+import { RateLimiter } from './limiter.ts';
 import type { NetworkMetrics } from './metrics.ts';
 import type { Publications } from './publications.ts';
 import type { Random } from './random.ts';
@@ -47,6 +48,8 @@ export interface HubPorts {
 const SWEEP_MS = 1_000;
 /** Over how long nodes come back after a new root. */
 const RECONNECT_MS = 5_000;
+/** Refused frames a minute that the log tells of, by reason. */
+const REFUSALS_LOGGED = 60;
 /** §4. */
 export const HEARTBEAT_BYTES = 8_192;
 
@@ -67,6 +70,7 @@ export class Hub implements SessionHost, NodeLink {
   readonly #byNode = new Map<Address, Session>();
   readonly #offering = new Map<Address, boolean>();
   readonly #stop = new AbortController();
+  readonly #refusals: RateLimiter;
   #desk: JobDesk | undefined;
 
   constructor(ports: HubPorts) {
@@ -77,6 +81,7 @@ export class Hub implements SessionHost, NodeLink {
     this.random = ports.random;
     this.frameBytes = ports.limits.frameBytes;
     this.audiences = ports.audiences;
+    this.#refusals = new RateLimiter(ports.clock, 60_000);
     this.handlers = this.#handlers();
   }
 
@@ -182,7 +187,9 @@ export class Hub implements SessionHost, NodeLink {
   refused(reason: string, error: FrameError): void {
     if (reason === 'auth' || reason === 'sequence')
       this.#ports.metrics.signatureFailures.inc({ reason: `frame_${reason}` });
-    this.#ports.log.warn({ reason, code: error.closeCode, detail: error.message }, 'frame refused');
+    // whoever may connect can be refused as often as he likes: the log is not his to fill
+    if (this.#refusals.take(reason, REFUSALS_LOGGED) === undefined)
+      this.#ports.log.warn({ reason, code: error.closeCode, detail: error.message }, 'frame refused');
   }
 
   // ——— what the rest of the service asks for

@@ -42,6 +42,11 @@ describe('resultity-network node', () => {
     return [...out, ...(failure === undefined ? [] : [`error: ${failure}`])].join('\n');
   };
 
+  it('says that there are none, and what is no address', async () => {
+    expect(await run('admin', 'list')).to.equal('no node has registered');
+    expect(await run('admin', 'list', '--state', 'paused')).to.equal('no node is paused');
+    expect(await run('admin', 'drain', '0xabc')).to.contain('"0xabc" is not an address');
+  });
   it('approves a pending node, which may connect only then', async () => {
     const node = rig.node('held');
     expect((await node.register()).json).to.include({ state: 'pending' });

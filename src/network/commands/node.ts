@@ -1,4 +1,5 @@
 import { CodedError } from '../../lib/errors.ts';
+import { parseAddress } from '../../protocol/index.ts';
 import { type AdminClient, adminClient } from './admin-client.ts';
 import type { Io } from './io.ts';
 
@@ -50,10 +51,11 @@ export const nodeOrder = async (
     if (action === 'list') {
       const query = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
       const answer = JSON.parse(await service.call('GET', `/v1/admin/nodes${query}`)) as { nodes: Shown[] };
-      return print(answer, answer.nodes.map(line));
+      const none = options.state === undefined ? 'no node has registered' : `no node is ${options.state}`;
+      return print(answer, answer.nodes.length === 0 ? [none] : answer.nodes.map(line));
     }
     if (id === undefined) throw new CodedError('bad_usage', `node ${action} needs a node: 0x…`);
-    const path = `/v1/admin/nodes/${encodeURIComponent(id)}`;
+    const path = `/v1/admin/nodes/${parseAddress(id)}`;
     const answer = JSON.parse(await send(service, path, action, options)) as Shown;
     print(answer, [line(answer)]);
     if (answer.sent === false && (action === 'ping' || action === 'shutdown'))
