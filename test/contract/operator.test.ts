@@ -283,7 +283,23 @@ describe('the operator on a real API server', function () {
 
   it('drains, deletes the pod and lets the object go, with the network down; the key Secret stays', async () => {
     network.down = 503;
+    const agentSays = (phase: string): Promise<unknown> =>
+      api.call(
+        'PATCH',
+        `${at('resultitynodes', 'gpu-a')}/status?fieldManager=resultity-agent&force=true`,
+        {
+          apiVersion: 'resultity.com/v1alpha1',
+          kind: 'ResultityNode',
+          metadata: { name: 'gpu-a', namespace: NS },
+          status: { agent: { phase } },
+        },
+        apply,
+      );
     await api.call('PATCH', `${core('pods', 'gpu-a')}/status`, { status: runningPod }, merge);
+    expect((await get(at('resultitynodes', 'gpu-a'))).status, 'the gone pod’s agent is forgotten').to.not.have.property(
+      'agent',
+    );
+    await agentSays('Active');
     await api.call('DELETE', at('resultitynodes', 'gpu-a'));
     await until(
       'the drain',
@@ -291,17 +307,7 @@ describe('the operator on a real API server', function () {
       15_000,
     );
     expect((await get(at('resultitynodes', 'gpu-a'))).status.phase).to.equal('Terminating');
-    await api.call(
-      'PATCH',
-      `${at('resultitynodes', 'gpu-a')}/status?fieldManager=resultity-agent&force=true`,
-      {
-        apiVersion: 'resultity.com/v1alpha1',
-        kind: 'ResultityNode',
-        metadata: { name: 'gpu-a', namespace: NS },
-        status: { agent: { phase: 'Drained' } },
-      },
-      apply,
-    );
+    await agentSays('Drained');
     await until(
       'the pod is being deleted',
       async () => {
