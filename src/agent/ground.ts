@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
@@ -17,6 +17,7 @@ import { type Journal, SqliteJournal } from './journal.ts';
 import { ExecutionRecord } from './record.ts';
 import { ServerClock } from './server-clock.ts';
 import type { Settings } from './settings.ts';
+import { claimState } from './state-claim.ts';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -47,9 +48,11 @@ export const layGround = async (options: AgentOptions, onLost: (message: string)
   const signer = await loadSigner(paths);
   const node = signer.address;
   const ca = await loadCa(paths);
-  const { pinnedRoot, domain } = await loadTrust(paths, network);
+  const { pinnedRoot, domain, chainId } = await loadTrust(paths, network);
+  await claimState(paths.state, { network: network.name, environment: network.environment, chainId });
   logger.info({ node: checksumAddress(node), network: network.name, signatures: signatureBackend }, 'identity loaded');
-  metrics.info.set({ node, version: settings.version, network: network.name, signatures: signatureBackend }, 1);
+  const { name, environment } = network;
+  metrics.info.set({ node, version: settings.version, network: name, environment, signatures: signatureBackend }, 1);
 
   const server = new ServerClock(clock);
   const dispatcher = networkDispatcher({ ca, proxy: network.proxy });
@@ -60,7 +63,6 @@ export const layGround = async (options: AgentOptions, onLost: (message: string)
   const watch = new EngineWatch(link, engine, clock);
   const annotations = new PodAnnotations(paths.annotations);
   await annotations.refresh();
-  await mkdir(paths.state, { recursive: true });
   const record = new ExecutionRecord({
     dir: join(paths.state, 'record'),
     clock,

@@ -49,12 +49,12 @@ export const loadCa = (paths: Paths): Promise<string | undefined> => optional(jo
 export const loadTrust = async (
   paths: Paths,
   network: { readonly name: string; readonly environment: string },
-): Promise<{ pinnedRoot: string; domain: Domain }> => {
+): Promise<{ pinnedRoot: string; domain: Domain; chainId: number }> => {
   const pinnedRoot = await readFile(join(paths.trust, KEY.root), 'utf8').catch((cause: unknown) => {
     throw new CodedError('no_trust', `the pinned root ${KEY.root} cannot be read`, { cause });
   });
   const { document: root } = openRoot(pinnedRoot);
   if (root.network !== network.name || root.environment !== network.environment)
     throw new CodedError('wrong_network', `the pinned root is of ${root.network} (${root.environment})`);
-  return { pinnedRoot, domain: domainOf(root.network, root.chainId) };
+  return { pinnedRoot, domain: domainOf(root.network, root.chainId), chainId: root.chainId };
 };

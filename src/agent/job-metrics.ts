@@ -24,7 +24,7 @@ export interface AgentMetrics {
   readonly testDuration: Histogram;
   readonly quarantines: Counter;
   readonly wedges: Counter;
-  readonly info: Gauge<'node' | 'version' | 'network' | 'signatures'>;
+  readonly info: Gauge<'node' | 'version' | 'network' | 'environment' | 'signatures'>;
 }
 
 const FINE = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1] as const;
@@ -60,5 +60,11 @@ export const agentMetrics = (m: Metrics): AgentMetrics => ({
     'Engines that lived, generated nothing, and were started again',
   ),
   quarantines: m.counter('resultity_model_quarantines_total', 'Models put aside after a failure'),
-  info: m.gauge('resultity_agent_info', 'What this agent is', ['node', 'version', 'network', 'signatures']),
+  info: m.gauge('resultity_agent_info', 'What this agent is', [
+    'node',
+    'version',
+    'network',
+    'environment',
+    'signatures',
+  ]),
 });
