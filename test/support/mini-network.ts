@@ -50,6 +50,8 @@ export class MiniNetwork {
   readonly heard: Heard[] = [];
   readonly calls: { readonly path: string; readonly body: string; readonly authorization: string | undefined }[] = [];
   readonly results: string[] = [];
+  /** Close codes of the sockets that ended. */
+  readonly closes: number[] = [];
   readonly logs: string[] = [];
   hello: Hello | null = null;
   /** What welcome tells. */
@@ -308,7 +310,8 @@ export class MiniNetwork {
     let hello: Hello | null = null;
     const send = (t: string, value: object): void => ws.send(writer.write(t, JSON.stringify(value), this.now));
     ws.on('error', () => {});
-    ws.on('close', () => {
+    ws.on('close', (code) => {
+      this.closes.push(code);
       if (this.#ws === ws) this.#writer = null;
     });
     ws.on('message', (data) => {
