@@ -64,7 +64,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
     guard('heartbeats', heartbeats.run(signal)),
     guard('record', record.run(signal)),
     guard('survey', parts.survey()),
-    guard('connection', firstFloor.then(parts.connect)),
+    guard('connection', parts.connect()),
     guard(
       'configuration',
       firstFloor.then(() => config.refresh(signal)).then(() => config.run(signal)),

@@ -290,6 +290,7 @@ export const wire = async (
     logger,
     register: (stopping) => registerUntilAdmitted(registration, stopping),
     beforeHello: async (stopping) => {
+      await firstFloor;
       await config.refresh(stopping);
     },
     openSession: () =>
