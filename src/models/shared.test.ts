@@ -1,6 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -186,6 +196,28 @@ describe('a models folder that agents share', () => {
     writeSync(handle, 'WRONG', 0);
     expect(readFileSync(taken, 'utf8')).to.equal('right');
     expect(() => openSync(slept, 'r+')).to.throw('ENOENT');
+  });
+
+  it('keeps a publisher that only slept from touching what its successor installed', async () => {
+    const files = [{ path: 'x.safetensors', size: 5, sha256: 'f'.repeat(64) }];
+    const { store } = agent('one');
+    const slept = await store.stage(A, { n: 1, forced: false });
+    writeFileSync(join(slept, 'x.safetensors'), 'right');
+    const taken = await store.stage(A, { n: 2, forced: true });
+    const publish = (staging: string): Promise<string> =>
+      store.publish(A, files, staging).then(
+        () => 'published',
+        (error: NodeJS.ErrnoException) => error.code ?? '',
+      );
+    expect(await publish(taken)).to.equal('published');
+    const { ino } = statSync(store.pathOf(A));
+    expect(await publish(slept), 'its folder is gone').to.equal('ENOENT');
+    mkdirSync(slept);
+    writeFileSync(join(slept, 'x.safetensors'), 'WRONG');
+    expect(await publish(slept), 'it made one more').to.equal('lease_lost');
+    expect(statSync(store.pathOf(A)).ino).to.equal(ino);
+    expect(readFileSync(join(store.pathOf(A), 'x.safetensors'), 'utf8')).to.equal('right');
+    await store.remove(A);
   });
 
   describe('by two processes', function () {

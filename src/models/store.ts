@@ -1,5 +1,6 @@
 import { chmod, copyFile, lstat, mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { CodedError } from '../lib/errors.ts';
 import { syncFolder } from '../lib/fs.ts';
 import type { Sha256 } from '../protocol/values.ts';
 import type { Lease } from './lease.ts';
@@ -97,7 +98,11 @@ export class ModelStore {
     return staging;
   }
 
-  /** Turns a complete, hashed staging folder into the model's folder: read-only, fsynced, by one rename. */
+  /**
+   * Turns a complete, hashed staging folder into the model's folder: read-only, fsynced, by one rename. What the caller found
+   * wrong there it has removed; a folder that is there all the same is a successor's, and stays.
+   * @throws CodedError `lease_lost`
+   */
   async publish(digest: Sha256, files: readonly ModelFile[], staging: string): Promise<string> {
     const folders = new Set<string>([staging]);
     for (const file of files) {
@@ -110,8 +115,12 @@ export class ModelStore {
       await chmod(folder, 0o555);
     }
     const path = this.pathOf(digest);
-    await this.#trash(path);
-    await rename(staging, path);
+    const there = await lstat(path).catch(() => null);
+    if (there && !there.isDirectory()) await rm(path);
+    await rename(staging, path).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOTEMPTY' && cause.code !== 'EEXIST' && cause.code !== 'ENOENT') throw cause;
+      throw new CodedError('lease_lost', 'another agent installed the model meanwhile', { cause });
+    });
     await syncFolder(this.root);
     return path;
   }
