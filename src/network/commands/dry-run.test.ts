@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect } from 'chai';
-import { ServiceRig } from '../../../test/support/service-rig.ts';
+import { API_KEY, OTHER_KEY, ServiceRig } from '../../../test/support/service-rig.ts';
 import { testModel, testSigner } from '../../../test/support/signer-kit.ts';
 import { parseSnapshotDocument, type SnapshotDocument } from '../../config/index.ts';
 import { canonicalJson } from '../../protocol/index.ts';
@@ -7,6 +9,7 @@ import type { Publication } from '../publications.ts';
 import { showPlan } from './dry-run.ts';
 import { impactOf, nodeLine } from './impact.ts';
 import { Remote } from './remote.ts';
+import { allNodes } from './service-view.ts';
 
 describe('what a publication would do', () => {
   let rig: ServiceRig;
@@ -48,6 +51,16 @@ describe('what a publication would do', () => {
     } finally {
       await Promise.all([remote.close(), nowhere.close()]);
     }
+  });
+
+  it('is told for every node to whom has an admin key, and to nobody else', async () => {
+    const node = await rig.activeNode();
+    const keys = ['admin', 'other'].map((name) => join(rig.dir, name));
+    await writeFile(keys[0]!, `${API_KEY}\n`);
+    await writeFile(keys[1]!, `${OTHER_KEY}\n`);
+    expect(await allNodes(rig.url, keys[0]!, undefined)).to.include(node.node);
+    const refused = await allNodes(rig.url, keys[1]!, undefined).catch((error: Error) => error.message);
+    expect(refused).to.match(/the service answered 40[13]/);
   });
 
   it('differs by what a node is and has', () => {

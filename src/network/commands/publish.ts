@@ -21,7 +21,7 @@ import { findPublication, historyName, keyFiles, newestRoot, readPublication } f
 import type { Io } from './io.ts';
 import { openKey } from './keystore.ts';
 import { Remote } from './remote.ts';
-import { published } from './service-view.ts';
+import { allNodes, published } from './service-view.ts';
 import { tryModels } from './try-models.ts';
 
 export interface PublishOptions {
@@ -39,6 +39,8 @@ export interface PublishOptions {
   readonly dryRun: boolean;
   /** Nodes whose change the dry run shows. */
   readonly nodes: readonly string[];
+  /** File with an API key that has admin: the dry run shows all nodes. */
+  readonly tokenFile?: string | undefined;
   /** Engines against which each active model's test runs first. */
   readonly try: readonly string[];
 }
@@ -66,7 +68,9 @@ export const publish = async (options: PublishOptions, password: () => Promise<S
     const place = `configuration v${version} (epoch ${epoch}) ${digest}, ${size} bytes`;
     if (options.dryRun) {
       io.out(`${place}, ${has().length} of ${config.threshold} signatures`);
-      await showPlan(draft, await readPublication(dir, 'current'), remote, options.nodes, io);
+      const { to, tokenFile, ca, nodes } = options;
+      const asked = to !== undefined && tokenFile !== undefined ? await allNodes(to, tokenFile, ca) : nodes;
+      await showPlan(draft, await readPublication(dir, 'current'), remote, asked, io);
       return io.out('dry run: nothing was signed, written or sent');
     }
     for (const path of await keyFiles(dir, 'config', options.signWith)) {

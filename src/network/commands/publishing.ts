@@ -110,7 +110,8 @@ const publication = (command: Command): Command =>
     .option('--password-file <file>', PASSWORD)
     .option('--try <engine...>', 'engine (socket or URL) that must pass each active model’s test first', words, [])
     .option('--dry-run', 'show what and which nodes would change; sign, write and send nothing', false)
-    .option('--node <id...>', 'nodes that the dry run asks the service about', nodes, []);
+    .option('--node <id...>', 'nodes that the dry run asks the service about', nodes, [])
+    .option('--token-file <file>', 'file with an API key that has admin: the dry run shows every node');
 
 interface ChangeFlags {
   readonly dir: string;

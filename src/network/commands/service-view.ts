@@ -3,6 +3,7 @@ import { readConfigAnswer } from '../../config/index.ts';
 import { CodedError } from '../../lib/errors.ts';
 import { zUint } from '../../protocol/index.ts';
 import type { Publication } from '../publications.ts';
+import { adminClient } from './admin-client.ts';
 import type { Remote } from './remote.ts';
 
 /** What a publisher asks of the service: what is published, and which nodes would take the next configuration. */
@@ -40,6 +41,16 @@ export const nodesOf = async (remote: Remote, ids: readonly string[]): Promise<r
     lines.push(...zNodes.parse(await json(remote, 'POST', '/v1/status/nodes', body)).nodes);
   }
   return lines;
+};
+
+/** Ids of all nodes that the service knows; an API key with admin may ask. */
+export const allNodes = async (to: string, tokenFile: string, ca: string | undefined): Promise<readonly string[]> => {
+  const service = await adminClient(to, tokenFile, ca);
+  try {
+    return zNodes.parse(JSON.parse(await service.call('GET', '/v1/admin/nodes'))).nodes.map((n) => n.node);
+  } finally {
+    await service.close();
+  }
 };
 
 const json = async (remote: Remote, method: 'GET' | 'POST', path: string, body?: string): Promise<unknown> => {
