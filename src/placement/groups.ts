@@ -71,8 +71,19 @@ const groupingOf = (offers: readonly GpuOffer[]): Grouping => {
   return made;
 };
 
+/** Keys live as long as the facts of their node. */
+const keys = new WeakMap<OfferKind['node'], Map<string, string>>();
+
+const keyOf = (o: OfferKind): string => {
+  const known = keys.get(o.node) ?? new Map<string, string>();
+  const key = known.get(o.resourceName) ?? makeKey(o);
+  known.set(o.resourceName, key);
+  keys.set(o.node, known);
+  return key;
+};
+
 /** Everything that a judgement rests on, but labels that selectors ask for and what is in use. */
-const keyOf = (o: OfferKind): string =>
+const makeKey = (o: OfferKind): string =>
   JSON.stringify([
     o.resourceName,
     o.product,

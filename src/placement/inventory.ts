@@ -30,32 +30,130 @@ export interface GpuOffer extends GpuLabels {
   readonly free: number;
 }
 
+interface Machine {
+  readonly facts: NodeFacts;
+  /** For telling a real change from a heartbeat. */
+  readonly text: string;
+  offers: readonly GpuOffer[];
+  /** Where its offers begin in the list. */
+  at: number;
+}
+
 /**
- * All GPU offers, free = allocatable minus the requests of live pods.
- * @param resourceNames more extended resources that count as GPUs (a made-up one in a test cluster, say)
+ * All GPU offers of a cluster, kept up to date change by change: free = allocatable minus the requests of live pods. The
+ * list that `offers` gives is the same array until something that matters has changed, so that what is derived from it can
+ * be kept beside it (groups.ts).
  */
+export class GpuInventory {
+  readonly #resourceNames: readonly string[];
+  readonly #machines = new Map<string, Machine>();
+  readonly #pods = new Map<string, PodUse>();
+  /** By machine, by resource; kept for machines that are not known (yet), too. */
+  readonly #used = new Map<string, Map<string, number>>();
+  /** undefined when machines came or went, so that it must be put in order again. */
+  #list: readonly GpuOffer[] | undefined;
+  /** Machines whose free GPUs have changed since the list was made. */
+  readonly #moved = new Set<Machine>();
+
+  /** @param resourceNames more extended resources that count as GPUs (a made-up one in a test cluster, say) */
+  constructor(resourceNames: readonly string[] = []) {
+    this.#resourceNames = resourceNames;
+  }
+
+  setNode(facts: NodeFacts): void {
+    const text = JSON.stringify(facts);
+    const known = this.#machines.get(facts.name);
+    if (known?.text === text) return;
+    const machine: Machine = { facts, text, offers: [], at: 0 };
+    this.#machines.set(facts.name, machine);
+    this.#count(machine);
+    this.#list = undefined;
+  }
+
+  removeNode(name: string): void {
+    if (this.#machines.delete(name)) this.#list = undefined;
+  }
+
+  /** @param key `namespace/name` */
+  setPod(key: string, pod: PodUse): void {
+    const before = this.#pods.get(key);
+    this.#pods.set(key, pod);
+    if (before !== undefined && sameUse(before, pod)) return;
+    if (before !== undefined) this.#add(before, -1);
+    this.#add(pod, 1);
+  }
+
+  removePod(key: string): void {
+    const before = this.#pods.get(key);
+    if (before === undefined) return;
+    this.#pods.delete(key);
+    this.#add(before, -1);
+  }
+
+  /** By name of the Kubernetes node. */
+  offers(): readonly GpuOffer[] {
+    if (this.#list === undefined) {
+      const list: GpuOffer[] = [];
+      for (const machine of [...this.#machines.values()].sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1))) {
+        machine.at = list.length;
+        list.push(...machine.offers);
+      }
+      this.#list = list;
+    } else if (this.#moved.size > 0) {
+      const list = [...this.#list];
+      for (const machine of this.#moved) list.splice(machine.at, machine.offers.length, ...machine.offers);
+      this.#list = list;
+    }
+    this.#moved.clear();
+    return this.#list;
+  }
+
+  #add({ nodeName, finished, requests }: PodUse, sign: 1 | -1): void {
+    if (finished || nodeName === undefined) return;
+    const entries = Object.entries(requests);
+    if (entries.length === 0) return;
+    const used = this.#used.get(nodeName) ?? new Map<string, number>();
+    this.#used.set(nodeName, used);
+    for (const [name, count] of entries) {
+      const now = (used.get(name) ?? 0) + sign * count;
+      if (now === 0) used.delete(name);
+      else used.set(name, now);
+    }
+    if (used.size === 0) this.#used.delete(nodeName);
+    const machine = this.#machines.get(nodeName);
+    if (machine === undefined || machine.offers.length === 0) return;
+    this.#count(machine);
+    this.#moved.add(machine);
+  }
+
+  #count(machine: Machine): void {
+    const { facts } = machine;
+    const used = this.#used.get(facts.name);
+    machine.offers = Object.entries(facts.allocatable).flatMap(([resourceName, amount]) => {
+      if (!isGpuResource(resourceName) && !this.#resourceNames.includes(resourceName)) return [];
+      const total = Number.parseInt(amount, 10);
+      if (!(total > 0)) return [];
+      const free = Math.max(0, total - (used?.get(resourceName) ?? 0));
+      return [{ node: facts, resourceName, total, free, ...gpuLabels(facts.labels, resourceName) }];
+    });
+  }
+}
+
+const sameUse = (a: PodUse, b: PodUse): boolean => {
+  if (a.nodeName !== b.nodeName || a.finished !== b.finished) return false;
+  const [left, right] = [Object.entries(a.requests), Object.entries(b.requests)];
+  return left.length === right.length && left.every(([name, count]) => b.requests[name] === count);
+};
+
+/** The offers of one state of a cluster, for those who look once. */
 export const gpuOffers = (
   nodes: Iterable<NodeFacts>,
   pods: Iterable<PodUse>,
   resourceNames: readonly string[] = [],
-): GpuOffer[] => {
-  const used = new Map<string, number>();
-  for (const pod of pods) {
-    if (pod.finished || pod.nodeName === undefined) continue;
-    for (const [name, count] of Object.entries(pod.requests)) {
-      const key = `${pod.nodeName} ${name}`;
-      used.set(key, (used.get(key) ?? 0) + count);
-    }
-  }
-  const offers: GpuOffer[] = [];
-  for (const node of nodes) {
-    for (const [resourceName, amount] of Object.entries(node.allocatable)) {
-      if (!isGpuResource(resourceName) && !resourceNames.includes(resourceName)) continue;
-      const total = Number.parseInt(amount, 10);
-      if (!(total > 0)) continue;
-      const free = Math.max(0, total - (used.get(`${node.name} ${resourceName}`) ?? 0));
-      offers.push({ node, resourceName, total, free, ...gpuLabels(node.labels, resourceName) });
-    }
-  }
-  return offers.sort((a, b) => (a.node.name < b.node.name ? -1 : a.node.name > b.node.name ? 1 : 0));
+): readonly GpuOffer[] => {
+  const inventory = new GpuInventory(resourceNames);
+  let n = 0;
+  for (const pod of pods) inventory.setPod(String(n++), pod);
+  for (const node of nodes) inventory.setNode(node);
+  return inventory.offers();
 };

@@ -4,8 +4,10 @@ import {
   assignModel,
   type Candidate,
   type FitVerdict,
+  GpuInventory,
   gpuOffers,
   type NodeFacts,
+  type PodUse,
   planFit,
   profileMiB,
   quantityMiB,
@@ -52,6 +54,58 @@ describe('placement: inventory', () => {
     );
     expect(offers).to.have.length(1);
     expect(offers[0]).to.include({ total: 8, free: 5, product: 'NVIDIA-H200', memoryMiB: 143_771 });
+  });
+  it('counts the same change by change as all at once, whatever the order', () => {
+    const uses = fc.record({
+      key: fc.constantFrom('a/1', 'a/2', 'b/1'),
+      node: fc.constantFrom('x', 'y', undefined),
+      finished: fc.boolean(),
+      count: fc.nat(4),
+      gone: fc.boolean(),
+    });
+    const machines = fc.record({ node: fc.constantFrom('x', 'y'), gpus: fc.nat(8), gone: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(uses, machines), { maxLength: 40 }), (changes) => {
+        const inventory = new GpuInventory();
+        const [pods, nodes] = [new Map<string, PodUse>(), new Map<string, NodeFacts>()];
+        for (const c of changes) {
+          if ('key' in c) {
+            const use = {
+              ...(c.node === undefined ? {} : { nodeName: c.node }),
+              finished: c.finished,
+              requests: { 'nvidia.com/gpu': c.count },
+            };
+            if (c.gone) inventory.removePod(c.key);
+            else inventory.setPod(c.key, use);
+            if (c.gone) pods.delete(c.key);
+            else pods.set(c.key, use);
+          } else {
+            const facts = node(c.node, { 'nvidia.com/gpu': String(c.gpus) });
+            if (c.gone) inventory.removeNode(c.node);
+            else inventory.setNode(facts);
+            if (c.gone) nodes.delete(c.node);
+            else nodes.set(c.node, facts);
+          }
+          if (changes.length % 3 === 0) inventory.offers();
+        }
+        expect(inventory.offers()).to.deep.equal(gpuOffers(nodes.values(), pods.values()));
+        expect(inventory.offers().every((o) => o.free >= 0 && o.free <= o.total)).to.equal(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+  it('gives the same list until something that matters has changed', () => {
+    const inventory = new GpuInventory();
+    inventory.setNode(h200('a'));
+    inventory.setPod('x', { nodeName: 'a', finished: false, requests: { 'nvidia.com/gpu': 1 } });
+    const before = inventory.offers();
+    inventory.setNode(h200('a'));
+    inventory.setPod('x', { nodeName: 'a', finished: false, requests: { 'nvidia.com/gpu': 1 } });
+    inventory.setPod('y', { finished: false, requests: { 'nvidia.com/gpu': 1 } });
+    inventory.setPod('z', { nodeName: 'a', finished: false, requests: {} });
+    expect(inventory.offers()).to.equal(before);
+    inventory.setPod('x', { nodeName: 'a', finished: true, requests: { 'nvidia.com/gpu': 1 } });
+    expect(inventory.offers()[0]).to.include({ free: 8 });
   });
   it('reads memory labels in bytes and shares it among replicas', () => {
     const labels = { 'nvidia.com/gpu.memory': String(80 * 1024 ** 3), 'nvidia.com/gpu.replicas': '4' };
