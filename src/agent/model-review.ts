@@ -96,7 +96,7 @@ export class ModelReview {
     const listed = new Set(models.filter((m) => m.state !== 'archived').map((m) => m.digest));
     const wanted = this.#o.wanted();
     if (wanted) listed.add(wanted.digest);
-    const gone = await removeUnlisted(shared, listed, accepted.document.ttl.cacheMs, this.#o.clock.now());
+    const gone = await removeUnlisted(shared, listed, accepted.document.ttl.cacheMs);
     for (const digest of gone) {
       this.#o.verified.delete(digest);
       this.#o.logger.info({ digest }, 'model removed, nobody lists it');

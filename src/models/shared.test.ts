@@ -133,6 +133,13 @@ describe('a models folder that agents share', () => {
     await Promise.all(all);
   });
 
+  it('has one winner when many ask at the same moment', async () => {
+    const asked = Array.from({ length: 8 }, (_, i) => agent(`a${i}`).leases.acquire(NAME, { wait: false }));
+    const won = (await Promise.all(asked)).filter((lease) => lease !== undefined);
+    expect(won).to.have.length(1);
+    await won[0]?.release();
+  });
+
   it('does not wait for an earlier process of the same agent', async () => {
     await agent('one', 'before', new FakeClock()).leases.acquire(NAME, {});
     const again = await agent('one', 'after').leases.acquire(NAME, {});
@@ -147,20 +154,36 @@ describe('a models folder that agents share', () => {
     await other.uses.only(new Set([A]));
     const stop = new AbortController();
     const renewing = other.uses.run(stop.signal);
-    const year = clock.now() + 365 * 86_400_000;
-    await removeUnlisted(mine, new Set(), 0, year);
+    await removeUnlisted(mine, new Set(), 0);
     await clock.advance(300_000);
-    expect(await removeUnlisted(mine, new Set(), 0, year)).to.deep.equal([]);
+    expect(await removeUnlisted(mine, new Set(), 0)).to.deep.equal([]);
     expect(await makeRoom(mine, 1, () => 'no')).to.deep.equal([]);
     expect(await mine.store.has(A)).to.equal(true);
     // the other one is gone without a word
     stop.abort();
     await renewing;
     await other.uses.only(new Set([A]));
-    expect(await removeUnlisted(mine, new Set(), 0, year)).to.deep.equal([]);
+    expect(await removeUnlisted(mine, new Set(), 0)).to.deep.equal([]);
     await clock.advance(30_000);
-    expect(await removeUnlisted(mine, new Set(), 0, year)).to.deep.equal([A]);
+    expect(await removeUnlisted(mine, new Set(), 0)).to.deep.equal([A]);
     expect(readdirSync(dir).filter((name) => !name.includes('.lock.'))).to.deep.equal([]);
+  });
+
+  it('waits for the cache time, whatever the wall clock does, and anew after somebody listed the model', async () => {
+    installed(A);
+    const mine = agent('one');
+    const tidy = (listed: (typeof A)[] = []): Promise<unknown[]> => removeUnlisted(mine, new Set(listed), 60_000);
+    expect(await tidy()).to.deep.equal([]);
+    clock.jumpWall(365 * 86_400_000);
+    expect(await tidy()).to.deep.equal([]);
+    clock.jumpWall(-730 * 86_400_000);
+    await clock.advance(59_000);
+    expect(await tidy()).to.deep.equal([]);
+    await removeUnlisted(agent('two'), new Set([A]), 60_000);
+    await clock.advance(59_000);
+    expect(await tidy(), 'another agent lists it').to.deep.equal([]);
+    await clock.advance(60_000);
+    expect(await tidy()).to.deep.equal([A]);
   });
 
   it('makes room by the rule, the least recently used first, and nothing when all would not do', async () => {

@@ -1,4 +1,4 @@
-import { lstat, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { lstat, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sha256 } from '../protocol/values.ts';
 import { type Evictable, evictions } from './admission.ts';
@@ -11,6 +11,8 @@ export interface Shared {
   readonly store: ModelStore;
   readonly leases: Leases;
   readonly uses: UseLeases;
+  /** Marks of unlisted models, and since when (monotonic, ms) this process sees them. */
+  readonly marks: Map<Sha256, { readonly mark: string | undefined; readonly since: number }>;
 }
 
 /** The models folder of one agent. */
@@ -18,6 +20,7 @@ export const openShared = (root: string, holder: Holder): Shared => ({
   store: new ModelStore(root),
   leases: new Leases(root, holder),
   uses: new UseLeases(root, holder),
+  marks: new Map(),
 });
 
 /** Bytes below a folder. */
@@ -43,14 +46,14 @@ const removeIdle = async ({ store, leases, uses }: Shared, digest: Sha256): Prom
 };
 
 /**
- * Removes what nobody lists: models `cacheMs` after that was first seen, downloads and half-done removals at once.
- * Returns the models that were removed.
+ * Removes what nobody lists: models `cacheMs` after this process saw that first, downloads and half-done removals at once. A
+ * mark lies beside an unlisted model; an agent that lists it takes the mark away, and the time begins anew. It is measured on
+ * the monotonic clock, so that a jump of the wall clock removes nothing. Returns the models that were removed.
  */
 export const removeUnlisted = async (
   shared: Shared,
   listed: ReadonlySet<Sha256>,
   cacheMs: number,
-  nowMs: number,
 ): Promise<Sha256[]> => {
   const { store, leases } = shared;
   await store.sweep();
@@ -66,17 +69,26 @@ export const removeUnlisted = async (
       await rm(marker, { force: true });
       continue;
     }
-    const since = await stat(marker).then(
-      (s) => s.mtimeMs,
-      async () => {
-        await writeFile(marker, '');
-        await utimes(marker, nowMs / 1000, nowMs / 1000);
-        return nowMs;
-      },
-    );
-    if (nowMs - since >= cacheMs && (await removeIdle(shared, digest))) removed.push(digest);
+    if ((await unlistedMs(shared, digest, marker)) < cacheMs) continue;
+    if (await removeIdle(shared, digest)) removed.push(digest);
   }
   return removed;
+};
+
+/** For how long this process has seen this very mark. */
+const unlistedMs = async ({ leases, marks }: Shared, digest: Sha256, marker: string): Promise<number> => {
+  const now = leases.holder.clock.monotonic();
+  const mark = (): Promise<string | undefined> =>
+    stat(marker, { bigint: true }).then(
+      (s) => `${s.ino} ${s.ctimeNs}`,
+      () => undefined,
+    );
+  const there = await mark();
+  const seen = marks.get(digest);
+  if (there !== undefined && seen?.mark === there) return now - seen.since;
+  if (there === undefined) await writeFile(marker, '');
+  marks.set(digest, { mark: await mark(), since: now });
+  return 0;
 };
 
 /** What other downloads to this folder still have to write, as far as their leases say how much it is. */
