@@ -16,6 +16,7 @@ import type {
   RoleBinding,
   SecretObject,
   VolumeClaim,
+  Workload,
 } from './pod-types.ts';
 
 /** Every kind that the operator reads or writes; what it may do with each stands in rbac.ts. */
@@ -54,6 +55,8 @@ export const KIND = {
     kind: 'PodDisruptionBudget',
   }),
   serviceAccount: resource<KubeObject>({ group: '', version: 'v1', plural: 'serviceaccounts', kind: 'ServiceAccount' }),
+  /** Kueue's, where it is installed: why a gated pod waits. */
+  workload: resource<Workload>({ group: 'kueue.x-k8s.io', version: 'v1beta1', plural: 'workloads', kind: 'Workload' }),
   roleBinding: resource<RoleBinding>({
     group: 'rbac.authorization.k8s.io',
     version: 'v1',

@@ -122,3 +122,8 @@ export interface NetworkPolicy extends KubeObject {
 export interface VolumeClaim extends KubeObject {
   readonly spec?: Readonly<Record<string, unknown>>;
 }
+
+/** The part of Kueue's Workload that tells why its pod waits. */
+export interface Workload extends KubeObject {
+  readonly status?: { readonly conditions?: readonly PodCondition[] };
+}

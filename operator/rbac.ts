@@ -75,6 +75,12 @@ export const NAMESPACED_RULES: readonly Rule[] = [
     verbs: ['create', 'patch'],
     why: 'isolation PodPolicy',
   },
+  {
+    apiGroups: ['kueue.x-k8s.io'],
+    resources: ['workloads'],
+    verbs: ['get', 'list', 'watch'],
+    why: 'where Kueue is installed: what a gated pod waits for',
+  },
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'events' },
 ];
 

@@ -88,6 +88,32 @@ describe('an operator whose world breaks', function () {
     expect(deletions()).to.deep.equal([]);
   });
 
+  it('says what Kueue says of a gated pod', async () => {
+    const gated = { type: 'PodScheduled', status: 'False', reason: 'SchedulingGated' };
+    world.player.away = true;
+    await world.user.patchMerge(KIND.pod, POD, { spec: { nodeName: null } });
+    await world.user.patchMerge(KIND.pod, POD, { status: { conditions: [gated] } }, { subresource: 'status' });
+    await until('gated', () => world.condition('PodScheduled')?.reason === 'QueueWaiting');
+    expect(world.condition('PodScheduled')?.message).to.contain('scheduling gates');
+    const workload = {
+      metadata: {
+        name: 'pod-gpu-a',
+        namespace: NS,
+        ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'gpu-a', uid: uid() ?? '', controller: true }],
+      },
+      status: {
+        conditions: [{ type: 'QuotaReserved', status: 'False', reason: 'Pending', message: 'no quota in gpu' }],
+      },
+    };
+    await world.user.create(KIND.workload, { metadata: workload.metadata });
+    const at = { name: 'pod-gpu-a', namespace: NS };
+    await world.user.patchMerge(KIND.workload, at, { status: workload.status }, { subresource: 'status' });
+    world.api.optional.set('kueue.x-k8s.io/v1beta1/workloads', true);
+    await operator.stop();
+    operator = await startOperator(world.api.connection);
+    await until('Kueue’s words', () => world.condition('PodScheduled')?.message.includes('no quota in gpu') === true);
+  });
+
   it('deletes a node whose network is down', async () => {
     world.network.down = 503;
     await world.user.delete(KIND.node, NODE, { propagation: 'Foreground' });

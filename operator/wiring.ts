@@ -14,11 +14,13 @@ import {
   BY_HELD,
   BY_MACHINE,
   BY_NETWORK,
+  BY_POD,
   groupOf,
   heldOf,
   machineNameOf,
   networkKeyOf,
   nodeController,
+  podUidsOf,
 } from './node/index.ts';
 
 export interface Parts {
@@ -62,6 +64,10 @@ export const wire = (parts: Parts): EventRecorder => {
     ...where,
     transform: slimPod((pod) => ['node', 'pull'].includes(pod.metadata?.labels?.[LABEL.role] ?? '')),
   });
+  const workloads = manager.optionalCache(KIND.workload, {
+    ...where,
+    indexers: { [BY_POD]: podUidsOf },
+  });
   const kubernetesNodes = flags['watch-nodes']
     ? manager.cache(KIND.kubernetesNode, { streamingList, transform: slimNode })
     : undefined;
@@ -84,6 +90,7 @@ export const wire = (parts: Parts): EventRecorder => {
     nodeController({
       ...common,
       pods,
+      workloads,
       fleets,
       kubernetesNodes,
       inventory,

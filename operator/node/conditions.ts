@@ -6,7 +6,7 @@ import type { Pod } from '../pod-types.ts';
 import { reasonOfCode } from '../reasons.ts';
 import type { NodeFacts } from './facts.ts';
 import type { Prepared } from './prepare.ts';
-import { containerStatus, containerTrouble } from './trouble.ts';
+import { containerStatus, containerTrouble, ENGINE_PHASES } from './trouble.ts';
 import { no, unknown, type Verdict, yes } from './verdict.ts';
 
 /** What the conditions are derived from: the facts, what the checks said, and what is decided already. */
@@ -60,6 +60,8 @@ const podScheduled: Derive = (scene) => {
   if (scene.podTrouble) return scene.podTrouble;
   if (pod.spec?.nodeName !== undefined) return yes('PodScheduled', 'the pod has a Kubernetes node');
   const told = pod.status?.conditions?.find((c) => c.type === 'PodScheduled');
+  if (told?.reason === 'SchedulingGated')
+    return no('QueueWaiting', `a queue holds the pod back: ${scene.facts.queue ?? 'see its scheduling gates'}`);
   return told?.reason === 'Unschedulable'
     ? no('Unschedulable', `the scheduler finds no node: ${told.message ?? 'no reason given'}`)
     : no('PodPending', 'the pod waits for the scheduler');
@@ -89,18 +91,6 @@ const agentReady: Derive = (scene) => {
   return yes('AgentRunning', 'the agent runs and reports');
 };
 
-const ENGINE: Readonly<Record<string, readonly [Reason, string]>> = {
-  waiting: ['Waiting', 'the engine has no model to load yet'],
-  downloading: ['Downloading', 'the model is being downloaded'],
-  loading: ['LoadingWeights', 'the engine loads weights'],
-  compiling: ['Compiling', 'the engine compiles'],
-  capturing: ['CapturingGraphs', 'the engine captures graphs'],
-  draining: ['Draining', 'the engine is being drained'],
-  crashed: ['EngineDead', 'the engine has ended and is started again'],
-  wedged: ['EngineWedged', 'the engine answers nothing and is started again'],
-  stopped: ['EngineStopped', 'the engine is stopped'],
-};
-
 const runtimeReady: Derive = (scene) => {
   const stop = blockedAs(scene, 'RuntimeReady');
   if (scene.pod === undefined) return stop ?? noPod(scene);
@@ -112,7 +102,7 @@ const runtimeReady: Derive = (scene) => {
   if (status?.ready === true && (phase === undefined || phase === 'ready'))
     return yes('EngineReady', 'the engine answers');
   if (phase === 'ready') return no('PodStarting', 'the engine answers; the kubelet has not seen it yet');
-  const [reason, message] = ENGINE[phase ?? ''] ?? ['PodStarting', 'the runtime container is starting'];
+  const [reason, message] = ENGINE_PHASES[phase ?? ''] ?? ['PodStarting', 'the runtime container is starting'];
   const code = reasonOfCode(agent?.lastError?.code, reason);
   const telling = phase === 'crashed' || code === 'KVCacheTooSmall';
   return no(telling ? code : reason, telling && agent?.lastError ? agent.lastError.message : message);

@@ -3,6 +3,7 @@ import { getCondition, isTrue, type ResultityNetwork, type ResultityNode } from 
 import {
   Controller,
   changed,
+  controllerOf,
   done,
   type EventRecorder,
   every,
@@ -128,6 +129,12 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
       ]),
     ),
     owns(o.pods, KIND.node),
+    maps(o.workloads, ({ metadata }) =>
+      (metadata?.ownerReferences ?? []).flatMap(({ name }) => {
+        const owner = controllerOf(o.pods.get(joinKey(metadata?.namespace, name)) ?? {});
+        return owner?.kind === KIND.node.kind ? [joinKey(metadata?.namespace, owner.name)] : [];
+      }),
+    ),
     maps(
       o.nodes,
       (n) => o.nodes.byIndex(BY_HELD, groupOf(n)).map(keyOf),

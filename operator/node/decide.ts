@@ -4,14 +4,13 @@ import { CodedError } from '../../src/lib/index.ts';
 import type { Pod } from '../pod-types.ts';
 import { nodeConditionsOf, type Scene } from './conditions.ts';
 import type { NodeFacts } from './facts.ts';
-import { OUT_OF_SERVICE } from './machine.ts';
+import { fenced, gpuLostFor, MOVE_AFTER_MS, OUT_OF_SERVICE } from './machine.ts';
 import { desiredPod, hashOf, podLabels, templateHash } from './pod.ts';
 import type { PodInput } from './pod-input.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import { pullPod } from './pull.ts';
 import type { RolloutDecision, RolloutStep, Told } from './rollout.ts';
 import type { RolledBack } from './rollout-state.ts';
-import { containerStatus, containerTrouble } from './trouble.ts';
 import { decideUpdate } from './update.ts';
 import { no, type Verdict } from './verdict.ts';
 
@@ -66,9 +65,6 @@ export interface Decision {
 
 /** A pod that failed is not replaced sooner than this after it was made: a machine that evicts at once is no hot loop. */
 const REPLACE_AFTER_MS = 10_000;
-
-/** How long an engine may be down on a machine that has lost a GPU before its node moves: a plug-in restarts in seconds. */
-const MOVE_AFTER_MS = 300_000;
 
 /** A pod that the API server refused (a quota, a policy) is tried again after this. */
 const TRY_AGAIN_MS = 15_000;
@@ -252,23 +248,6 @@ const leaving = (facts: NodeFacts): Decision => {
 
 const uidOf = (pod: Pod): string => pod.metadata?.uid ?? '';
 const forced = (node: ResultityNode): boolean => node.metadata.annotations?.[ANNOTATION.forceReplace] !== undefined;
-
-/** Why nothing can run any more where the pod was; only then is its object taken away with force. */
-const fenced = ({ machine }: NodeFacts): string | undefined => {
-  if (machine.state === 'outOfService') return `machine ${machine.name} is out of service`;
-  return machine.state === 'gone' ? `machine ${machine.name} is gone from the cluster` : undefined;
-};
-
-/** For how long (ms) the engine has been down on a machine that has lost a GPU; undefined when that is not so. */
-const gpuLostFor = ({ machine, node, pod, now }: NodeFacts): number | undefined => {
-  if (!machine.gpuLost) return undefined;
-  const runtime = containerStatus(pod, CONTAINER.runtime);
-  const model = node.status?.agent?.models?.find((m) => m.model === node.status?.assignedModel);
-  const broken = containerTrouble(runtime) !== undefined || model?.state === 'failed';
-  const serving = node.status?.conditions?.find((c) => c.type === 'Serving');
-  if (!broken || serving?.status !== 'False') return undefined;
-  return now - Date.parse(serving.lastTransitionTime);
-};
 
 /** The pod is this node's own only if this very object made it. */
 const whose = ({ pod, node }: NodeFacts): { own: Pod | undefined; foreign: boolean } => {

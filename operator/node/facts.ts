@@ -82,6 +82,8 @@ export interface NodeFacts {
   /** The pod with the name of this node's pull pod, whoever made it. */
   readonly pull: Pod | undefined;
   readonly machine: Machine;
+  /** What a queue (Kueue) says that the pod waits for. */
+  readonly queue: string | undefined;
   /** The fleet's, or the network's for a single node. */
   readonly rollout: Rollout;
   /** Whether an update to these images may begin. Looks at the other nodes when it is called. */

@@ -20,7 +20,7 @@ import type { Inventory } from '../inventory.ts';
 import { KIND } from '../kinds.ts';
 import { keySecretName, podName, pullName } from '../names.ts';
 import type { NetworkViews } from '../network/view.ts';
-import type { KubernetesNode, Pod } from '../pod-types.ts';
+import type { KubernetesNode, Pod, Workload } from '../pod-types.ts';
 import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
 import { machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
@@ -38,6 +38,11 @@ export const groupOf = (node: ResultityNode): string => {
   return owner?.kind === KIND.fleet.kind ? owner.uid : joinKey(node.metadata.namespace, node.spec.networkRef.name);
 };
 
+/** Kueue's workloads by the uid of their pod. */
+export const BY_POD = 'pod';
+export const podUidsOf = (workload: Workload): readonly string[] =>
+  (workload.metadata?.ownerReferences ?? []).filter((o) => o.kind === 'Pod').map((o) => o.uid);
+
 /** Where the facts come from. */
 export interface NodeSources {
   readonly client: KubeClient;
@@ -46,6 +51,8 @@ export interface NodeSources {
   readonly networks: Store<ResultityNetwork>;
   readonly pods: Store<Pod>;
   readonly fleets: Store<ResultityFleet>;
+  /** Empty where there is no Kueue. */
+  readonly workloads: Store<Workload>;
   readonly kubernetesNodes: Store<KubernetesNode> | undefined;
   readonly inventory: Inventory | undefined;
   readonly turns: Turns;
@@ -88,6 +95,7 @@ export const gatherNode = async (
     machine: await machineOf(pod, s.kubernetesNodes, s.pods, s.clock.now(), (name) =>
       machineExists(s.client, name, signal),
     ),
+    queue: queueOf(s.workloads, pod),
     rollout: policy,
     turn: (images) => askTurn(s, node, policy, images),
   };
@@ -128,6 +136,12 @@ const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: r
       };
     });
   return turnOf({ peers, policy, serving: isTrue(node.status?.conditions, 'Serving'), images });
+};
+
+/** What Kueue says of a pod that it has not admitted yet. */
+const queueOf = (workloads: Store<Workload>, pod: Pod | undefined): string | undefined => {
+  const [workload] = pod?.metadata?.uid === undefined ? [] : workloads.byIndex(BY_POD, pod.metadata.uid);
+  return workload?.status?.conditions?.find((c) => c.type === 'QuotaReserved' && c.status !== 'True')?.message;
 };
 
 const machineExists = async (client: KubeClient, name: string, signal: AbortSignal): Promise<boolean> => {

@@ -22,5 +22,5 @@ export {
   nodeController,
 } from './controller.ts';
 export type { NodeSettings } from './facts.ts';
-export { BY_GROUP, BY_NETWORK, groupOf } from './gather.ts';
+export { BY_GROUP, BY_NETWORK, BY_POD, groupOf, podUidsOf } from './gather.ts';
 export { countOf } from './turns.ts';

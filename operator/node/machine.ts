@@ -2,7 +2,11 @@ import { CONTAINER } from '../../src/api/contract.ts';
 import type { Store } from '../../src/kube/index.ts';
 import { extendedRequests } from '../../src/placement/index.ts';
 import type { KubernetesNode, Pod } from '../pod-types.ts';
-import type { Machine } from './facts.ts';
+import type { Machine, NodeFacts } from './facts.ts';
+import { containerStatus, containerTrouble } from './trouble.ts';
+
+/** How long an engine may be down on a machine that has lost a GPU before its node moves: a plug-in restarts in seconds. */
+export const MOVE_AFTER_MS = 300_000;
 
 /** Says that the machine was taken out of service: a person vouches that nothing runs there any more. */
 export const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
@@ -54,4 +58,21 @@ const gpuLost = (pod: Pod, machine: KubernetesNode, pods: Pick<Store<Pod>, 'list
     held += extendedRequests(other)[resource] ?? 0;
   }
   return held > left;
+};
+
+/** Why nothing can run any more where the pod was; only then is its object taken away with force. */
+export const fenced = ({ machine }: NodeFacts): string | undefined => {
+  if (machine.state === 'outOfService') return `machine ${machine.name} is out of service`;
+  return machine.state === 'gone' ? `machine ${machine.name} is gone from the cluster` : undefined;
+};
+
+/** For how long (ms) the engine has been down on a machine that has lost a GPU; undefined when that is not so. */
+export const gpuLostFor = ({ machine, node, pod, now }: NodeFacts): number | undefined => {
+  if (!machine.gpuLost) return undefined;
+  const runtime = containerStatus(pod, CONTAINER.runtime);
+  const model = node.status?.agent?.models?.find((m) => m.model === node.status?.assignedModel);
+  const broken = containerTrouble(runtime) !== undefined || model?.state === 'failed';
+  const serving = node.status?.conditions?.find((c) => c.type === 'Serving');
+  if (!broken || serving?.status !== 'False') return undefined;
+  return now - Date.parse(serving.lastTransitionTime);
 };

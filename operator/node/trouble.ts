@@ -1,3 +1,4 @@
+import type { Reason } from '../../src/api/index.ts';
 import type { ContainerStatus, Pod } from '../pod-types.ts';
 import { no, type Verdict } from './verdict.ts';
 
@@ -33,4 +34,17 @@ export const containerTrouble = (status: ContainerStatus | undefined): Verdict |
   if (waiting === 'CreateContainerConfigError' || waiting === 'CreateContainerError')
     return no('PodRefused', `the ${status.name} container cannot be created (${waiting}); see the pod's events`);
   return undefined;
+};
+
+/** What a phase of the engine that is not ready is told as. */
+export const ENGINE_PHASES: Readonly<Record<string, readonly [Reason, string]>> = {
+  waiting: ['Waiting', 'the engine has no model to load yet'],
+  downloading: ['Downloading', 'the model is being downloaded'],
+  loading: ['LoadingWeights', 'the engine loads weights'],
+  compiling: ['Compiling', 'the engine compiles'],
+  capturing: ['CapturingGraphs', 'the engine captures graphs'],
+  draining: ['Draining', 'the engine is being drained'],
+  crashed: ['EngineDead', 'the engine has ended and is started again'],
+  wedged: ['EngineWedged', 'the engine answers nothing and is started again'],
+  stopped: ['EngineStopped', 'the engine is stopped'],
 };

@@ -100,6 +100,7 @@ const reasonNames = [
   'PodScheduled',
   'PodStarting',
   'PodEvicted',
+  'QueueWaiting',
   'PodLost',
   'PodRefused',
   'Unschedulable',

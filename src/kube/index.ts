@@ -2,8 +2,8 @@
  * kube: a small controller runtime. It knows no word of this project and could be lifted out.
  *
  * Reading order: types (objects, keys, resource types) → errors → kubeconfig (how to reach a cluster) → transport and
- * client (calls) → watcher (list and watch as a state machine) → store (the cache) → queue (what is due) → sources →
- * controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
+ * client (calls) → watcher (list and watch as a state machine) → store (the cache), optional (of a kind that may be
+ * missing) → queue (what is due) → sources → controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
  * → metrics. timing, limiter and fingerprint are small helpers.
  *
  * Invariants: a key is never reconciled twice at once; a change that comes while it runs leads to one more turn; a cache

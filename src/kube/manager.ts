@@ -7,6 +7,7 @@ import type { Controller } from './controller.ts';
 import { KubeError } from './errors.ts';
 import type { Election } from './lease.ts';
 import type { KubeMetrics } from './metrics.ts';
+import { followOptional } from './optional.ts';
 import { Store, type StoreOptions } from './store.ts';
 import { pause } from './timing.ts';
 import type { KubeObject, ResourceType } from './types.ts';
@@ -86,6 +87,19 @@ export class Manager {
         store.handle(event);
       }
     };
+    this.#caches.push({ store: store as unknown as Store, run });
+    return store;
+  }
+
+  /**
+   * The same for a kind whose API may come and go while this process runs: looked for every 30 s; while it is not there the
+   * store is empty, and synced.
+   */
+  optionalCache<T extends KubeObject>(type: ResourceType<T>, options: CacheOptions<T> = {}): Store<T> {
+    const { client, clock, log, metrics } = this.#o;
+    const store = new Store<T>(type, { metrics, ...options });
+    const run = (signal: AbortSignal): Promise<void> =>
+      followOptional({ client, clock, log, type, store, options: { ...options, metrics }, signal });
     this.#caches.push({ store: store as unknown as Store, run });
     return store;
   }

@@ -82,6 +82,8 @@ export class ApiDouble {
   readonly requests: SeenRequest[] = [];
   /** Answers as plain text what it gives a text for: logs, proxies. */
   text: (request: SeenRequest) => string | undefined = () => undefined;
+  /** APIs that come and go, `group/version/plural`, and whether each is there now. All that is not named here is there. */
+  readonly optional = new Map<string, boolean>();
   /** TCP connections that were opened so far. */
   connections = 0;
   readonly #server: Server;
@@ -193,7 +195,15 @@ export class ApiDouble {
     const plain = this.text(seen);
     if (plain !== undefined) return void response.writeHead(200, { 'content-type': 'text/plain' }).end(plain);
     if (url.pathname === '/version') return answer(response, 200, { major: '1', minor: '36', gitVersion: 'v1.36.3' });
+    const group = /^\/apis\/([^/]+\/[^/]+)$/.exec(url.pathname)?.[1];
+    if (group !== undefined) {
+      const names = [...this.optional].filter(([api, there]) => there && api.startsWith(`${group}/`));
+      if (names.length > 0)
+        return answer(response, 200, { resources: names.map(([api]) => ({ name: api.split('/')[2] ?? '' })) });
+    }
     const at = parsePath(url.pathname);
+    if (at && this.optional.get(at.collection) === false)
+      throw new Refused(404, 'NotFound', `the server could not find ${url.pathname}`);
     if (!at) throw new Refused(404, 'NotFound', `the server could not find ${url.pathname}`);
     const all = this.#collections.get(at.collection) ?? new Map<string, Stored>();
     this.#collections.set(at.collection, all);

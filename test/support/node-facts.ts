@@ -95,6 +95,7 @@ export const facts = (over: Partial<NodeFacts> = {}): NodeFacts => ({
   settings: { agentImage: '', allowedRepositories: ['registry.example'], agentLogLevel: 'info' },
   pull: undefined,
   machine: { name: '', state: 'unknown', gpuLost: false },
+  queue: undefined,
   rollout: { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true },
   turn: () => ({ go: true, pull: true, why: '' }),
   ...over,
