@@ -42,7 +42,8 @@ export class JournalVolume {
   readonly #label: string;
   readonly #writes: ((journal: Journal) => void)[] = [];
   readonly #keys = new Map<string, JobKey>();
-  #journal: Journal = new SqliteJournal(':memory:');
+  readonly #opened: Journal[] = [];
+  #journal: Journal | null = null;
   #proc: Proc | null = null;
   /** The last writes that a power cut takes although they had returned: a disk that lies. */
   forgets = 0;
@@ -55,11 +56,15 @@ export class JournalVolume {
   /** Every record, as the disk has it. */
   records(): JournalRecord[] {
     // what a dead program did in its last turn is in no disk
-    const journal = this.#proc?.alive ? this.#journal : this.#made();
+    const journal = (this.#proc?.alive && this.#journal) || this.#made();
     return [...this.#keys.values()].flatMap((key) => journal.get(key) ?? []);
+  }
+  close(): void {
+    for (const journal of this.#opened.splice(0)) journal.close();
   }
   #made(): Journal {
     const journal: Journal = new SqliteJournal(':memory:');
+    this.#opened.push(journal);
     for (const write of this.#writes) write(journal);
     return journal;
   }
@@ -111,7 +116,8 @@ export class StoreVolume {
   readonly fuse = new Fuse();
   readonly #world: World;
   readonly #random: Random;
-  readonly #writes: ((store: Store) => void)[] = [];
+  readonly #writes: { readonly run: (store: Store) => void; readonly entry: LedgerEntry | undefined }[] = [];
+  readonly #opened: Store[] = [];
   #promised = 0;
   /** Promised writes that a crash takes all the same: a disk that lies. */
   forgets = 0;
@@ -121,18 +127,27 @@ export class StoreVolume {
     this.#random = world.random('network disk');
   }
 
+  /** What the disk has of results and receipts. */
+  ledger(): LedgerEntry[] {
+    return this.#writes.flatMap(({ entry }) => entry ?? []);
+  }
+  close(): void {
+    for (const store of this.#opened.splice(0)) store.close();
+  }
+
   open(proc: Proc): Store {
     const survive = this.#random.between(this.#promised, this.#writes.length) - this.forgets;
     this.#writes.length = Math.max(0, survive);
     this.#promised = this.#writes.length;
     const store = new SqliteStore(':memory:');
-    for (const write of this.#writes) write(store);
-    const step = <T>(what: string, work: (store: Store) => T): T =>
+    this.#opened.push(store);
+    for (const write of this.#writes) write.run(store);
+    const step = <T>(what: string, work: (store: Store) => T, entry?: LedgerEntry): T =>
       this.fuse.step(
         proc,
         () => work(store),
         () => {
-          this.#writes.push(work);
+          this.#writes.push({ run: work, entry });
           this.#world.trace.note(`store ${what}`);
         },
       );
@@ -152,7 +167,7 @@ export class StoreVolume {
       receiptOf: (hash) => store.receiptOf(hash),
       isAccepted: (jobId) => store.isAccepted(jobId),
       saveReceipt: (entry: LedgerEntry) =>
-        step(`receipt ${name(entry.result)} ${entry.receipt.receipt.verdict}`, (s) => s.saveReceipt(entry)),
+        step(`receipt ${name(entry.result)} ${entry.receipt.receipt.verdict}`, (s) => s.saveReceipt(entry), entry),
       durable: async () => {
         const upTo = this.#writes.length;
         await store.durable();

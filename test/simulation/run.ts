@@ -97,6 +97,7 @@ export const simulate = async ({ seed, published, lies }: SimOptions): Promise<S
   breaches.unshift(...verdict.violations.map((v) => `${v.invariant} ${v.key}: ${v.message}`));
   breaches.push(...incarnationsFell(site), ...tookEffectTwice(site));
   breaches.push(...world.errors.map((line) => `log ${line}`));
+  site.close();
   const { digest, lines } = world.trace;
   const [sessions, simulatedMs] = [site.net.conns.length, world.at];
   return { seed, digest, trace: lines, faults, verdict, breaches, history, sessions, simulatedMs };
@@ -127,7 +128,7 @@ const historyOf = (site: SimSite, kills: readonly { at: number; healedAt: number
   );
   const lost = new Set(gone.filter((r) => r.state !== 'receipted').map((r) => `${r.jobId}.${r.attempt}`));
   return {
-    ledger: [...(site.network.running?.store.ledger() ?? [])],
+    ledger: site.network.volume.ledger(),
     calls: [...site.pods, ...site.old].flatMap((pod) => pod.engine.calls),
     journal: [...site.journal.filter((r) => !lost.has(`${r.jobId}.${r.attempt}`)), ...gone, ...rows(site.pods, at)],
     clients: site.callers.records,
