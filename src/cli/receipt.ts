@@ -16,6 +16,7 @@ import {
 import { dispatcherFor } from './http.ts';
 import { type Io, readNamedFile, SaidNo, UsageError } from './program.ts';
 import { verifiedRoots } from './roots.ts';
+import { paint } from './table.ts';
 
 interface Flags {
   readonly root?: string[];
@@ -177,9 +178,7 @@ const report = (
   io.out(`job ${result.jobId}  attempt ${result.attempt}  model ${result.model}`);
   for (const [name, text, bad, good] of rows)
     io.out(
-      `${name.padEnd(9)}${text.padEnd(width)}${bad ? paint(io, 31, `INVALID: ${bad.text}`) : paint(io, 32, good)}`,
+      `${name.padEnd(9)}${text.padEnd(width)}${bad ? paint(io, 'red', `INVALID: ${bad.text}`) : paint(io, 'green', good)}`,
     );
   return rows.every(([, , bad]) => bad === undefined);
 };
-
-const paint = (io: Io, color: number, text: string): string => (io.color ? `\u001b[${color}m${text}\u001b[0m` : text);

@@ -12,7 +12,7 @@ import { type AgentNumbers, agentNumbers } from './agent-numbers.ts';
 import { type Cluster, type ClusterFlags, clusterOptions, withCluster } from './cluster.ts';
 import { KIND } from './kinds.ts';
 import { type Io, UsageError } from './program.ts';
-import { ageText, type Cell, type Colour, tableLines } from './table.ts';
+import { ageText, type Cell, type Colour, paint, tableLines } from './table.ts';
 
 interface Flags extends ClusterFlags {
   readonly output: string;
@@ -112,7 +112,7 @@ const networkLine = (io: Io, { metadata, status }: ResultityNetwork): string => 
       : `config v${status.version} ${status.shortDigest ?? ''} (${(status.ticketAge ?? 'unknown').toLowerCase()})   root v${status.root?.version ?? '?'}`;
   const trouble = ready === undefined || ready.status === 'True' ? '' : `   ${ready.reason}: ${ready.message}`;
   const held = status?.held === undefined ? '' : `   held: ${status.held.reason}`;
-  return `NETWORK ${metadata.name}   ${config}${held}${io.color && trouble !== '' ? `\u001b[31m${trouble}\u001b[0m` : trouble}`;
+  return `NETWORK ${metadata.name}   ${config}${held}${trouble === '' ? '' : paint(io, 'red', trouble)}`;
 };
 
 const fleetLine = ({ metadata, spec, status }: ResultityFleet): string => {

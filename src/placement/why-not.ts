@@ -69,7 +69,9 @@ export const whyNot = (facts: WhyNotFacts): WhyNot => {
     if (!findings.some((f) => f.reason === reason)) findings.push({ reason, message, fix: fixOf(reason, node) });
   };
   if (network === undefined) find('NetworkNotFound', networkNotFound(node.spec.networkRef.name));
-  for (const told of notOfPlacement(node)) if (network !== undefined) find(told.reason, told.message);
+  // What the scheduler says comes after what the planner knows: it names no memory and no pool.
+  const told = network === undefined ? [] : notOfPlacement(node);
+  for (const t of told) if (t.reason !== 'Unschedulable') find(t.reason, t.message);
 
   const own = ownOf(node);
   const candidates = facts.models.map((m) => candidate(m, facts, own));
@@ -89,6 +91,7 @@ export const whyNot = (facts: WhyNotFacts): WhyNot => {
     for (const claim of facts.claims)
       if (claim.state !== 'allocated' && claim.state !== 'reserved') find('ClaimPending', claimText(claim));
   }
+  for (const t of told) find(t.reason, t.message);
   if (node.spec.paused) find('PausedByUser', 'spec.paused is true: the node takes no jobs');
 
   const model = asked(facts, assignment?.kind === 'assigned' ? assignment.model : nearestModel(fit, candidates));

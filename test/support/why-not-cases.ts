@@ -299,6 +299,18 @@ export const WHY_NOT_CASES: readonly WhyNotCase[] = [
     reason: 'NoSpareGPU',
     says: 'pool a100-mig NVIDIA-A100 3g.40gb  1 node, 2 GPUs, 0 free  does not fit: has 40 192 MiB, 31 488 short',
   },
+  {
+    title: 'a full node, of which the scheduler has spoken too',
+    pods: [using(8)],
+    status: told(
+      'PodScheduled',
+      'Unschedulable',
+      'the scheduler finds no node: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu',
+    ),
+    answer: 'waits',
+    reason: 'NoSpareGPU',
+    says: 'Unschedulable: the scheduler finds no node: 0/1 nodes are available',
+  },
   { title: 'a free GPU', answer: 'fits', says: 'nothing stands in its way' },
   {
     title: 'placed',
