@@ -34,6 +34,7 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
   const { record, watch, annotations } = ground;
   const { config, results, jobs, drain, manager, heartbeats, connection, status, view, obeyOrders, firstFloor } = parts;
   const write = (kind: string, data: Record<string, unknown>): void => record.write(kind, data);
+  record.unreceipted = () => results.jobIds;
   const unwatch = watch.onChange(parts.changesOfEngine);
 
   const guard = (name: string, loop: Promise<unknown>): Promise<void> =>

@@ -2,87 +2,100 @@ import { expect } from 'chai';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { DeltaStream } from './delta-stream.ts';
 
-const KEY = { jobId: 'job-1', attempt: 1 };
 interface Delta {
   readonly at: number;
   readonly from: number;
   readonly lines: readonly string[];
 }
 
-describe('the deltas of a streamed job', () => {
-  let clock: FakeClock;
-  let sent: Delta[];
-  let open: boolean;
-  let stream: DeltaStream;
-  const joined = (): string[] => sent.flatMap((d) => d.lines);
-  beforeEach(() => {
-    clock = new FakeClock();
-    sent = [];
-    open = true;
-    stream = new DeltaStream({
-      key: KEY,
-      clock,
-      channel: {
-        send: (_t, payload) => {
-          if (!open) return false;
-          const { from, lines } = payload as Delta;
-          sent.push({ at: clock.monotonic(), from, lines });
-          return true;
-        },
-        frameBytes: () => 65_536,
+const rigOf = (frameBytes = 65_536) => {
+  const clock = new FakeClock();
+  const sent: Delta[] = [];
+  const state = { open: true };
+  const stream = new DeltaStream({
+    key: { jobId: 'job', attempt: 1 },
+    clock,
+    channel: {
+      send: (_t, payload) => {
+        if (!state.open) return false;
+        const { from, lines } = payload as { from: number; lines: string[] };
+        sent.push({ at: clock.monotonic(), from, lines });
+        return true;
       },
-      onSent: () => {},
-    });
+      frameBytes: () => frameBytes,
+    },
+    onSent: () => {},
   });
+  return { clock, sent, stream, state };
+};
 
-  it('go out at once at first, then in at most 20 frames a second, each line once and in order', async () => {
-    const lines = Array.from({ length: 500 }, (_, i) => `line ${i}`);
-    for (const line of lines) {
-      stream.push(line);
+describe('the deltas of a streamed job', () => {
+  it('send the first line at once, then at most 20 frames a second with what came together', async () => {
+    const { clock, sent, stream } = rigOf();
+    for (let i = 0; i < 200; i++) {
+      stream.push(`line ${i}`);
       await clock.advance(5);
     }
-    await clock.advance(100);
     expect(sent[0]).to.deep.equal({ at: 0, from: 0, lines: ['line 0'] });
-    expect(joined()).to.deep.equal(lines);
-    for (const [i, delta] of sent.entries()) {
-      expect(delta.from).to.equal(sent.slice(0, i).reduce((n, d) => n + d.lines.length, 0));
-      expect(delta.at - (sent[i - 1]?.at ?? -50)).to.be.at.least(50);
-    }
+    expect(sent.length).to.be.within(19, 21);
+    sent.slice(1).forEach((d, i) => {
+      expect(d.at - (sent[i] as Delta).at).to.be.at.least(50);
+    });
+    // every line once, in order
+    await clock.advance(50);
+    expect(sent.flatMap((d) => d.lines)).to.deep.equal(Array.from({ length: 200 }, (_, i) => `line ${i}`));
+    expect(sent.map((d) => d.from)).to.deep.equal(sent.map((_, i) => sent.slice(0, i).flatMap((d) => d.lines).length));
+    stream.end();
+    expect(clock.waiting).to.equal(0);
   });
 
-  it('are split over frames when there is a backlog', async () => {
-    for (let i = 0; i < 10; i++) stream.push('x'.repeat(20_000));
+  it('split a backlog over frames that fit', async () => {
+    const { clock, sent, stream, state } = rigOf();
+    state.open = false;
+    for (let i = 0; i < 100; i++) stream.push('é'.repeat(2_000));
+    expect(sent).to.deep.equal([]);
+    state.open = true;
+    stream.resumeAt(0);
     await clock.advance(1_000);
-    expect(sent.map((d) => d.lines.length)).to.deep.equal([1, 3, 3, 3]);
+    expect(sent.length).to.be.above(5);
+    for (const d of sent) expect(Buffer.byteLength(JSON.stringify(d.lines))).to.be.below(65_536 - 512);
+    expect(sent.flatMap((d) => d.lines)).to.have.length(100);
+    stream.end();
   });
 
   it('end with a line that fits into no frame: the rest comes with the result', async () => {
-    for (const line of ['a', 'x'.repeat(70_000), 'b']) stream.push(line);
+    const { clock, sent, stream } = rigOf();
+    stream.push('first');
+    await clock.advance(50);
+    stream.push('x'.repeat(70_000));
+    stream.push('after');
     await clock.advance(1_000);
-    expect(joined()).to.deep.equal(['a']);
+    expect(sent.flatMap((d) => d.lines)).to.deep.equal(['first']);
     expect(stream.lines).to.equal(3);
+    stream.end();
   });
 
   it('go on in a new session from the line that the network holds', async () => {
-    for (const line of ['a', 'b', 'c']) stream.push(line);
-    await clock.advance(100);
-    open = false;
+    const { clock, sent, stream, state } = rigOf();
+    for (const line of ['a', 'b', 'c']) {
+      stream.push(line);
+      await clock.advance(50);
+    }
+    state.open = false;
     stream.push('d');
-    await clock.advance(100);
-    open = true;
-    sent = [];
-    stream.resumeAt(1);
-    await clock.advance(100);
-    expect(sent[0]?.from).to.equal(1);
-    expect(joined()).to.deep.equal(['b', 'c', 'd']);
-  });
-
-  it('stop when the job ends, and leave no timer', async () => {
-    stream.push('a');
-    stream.push('b');
+    await clock.advance(50);
+    state.open = true;
+    stream.resumeAt(2);
+    await clock.advance(50);
+    expect(sent.at(-1)).to.deep.include({ from: 2, lines: ['c', 'd'] });
+    // a network that holds more than there is gets what follows
+    stream.resumeAt(9);
+    stream.push('e');
+    await clock.advance(50);
+    expect(sent.at(-1)).to.deep.include({ from: 4, lines: ['e'] });
     stream.end();
+    stream.push('after the end');
     await clock.advance(1_000);
-    expect(joined()).to.deep.equal(['a']);
-    expect(clock.waiting).to.equal(0);
+    expect(sent.at(-1)?.lines).to.deep.equal(['e']);
   });
 });

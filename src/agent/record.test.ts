@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -118,4 +118,27 @@ describe('the execution record', () => {
       expect(logs.filter((l) => l.includes('record_lost'))).to.have.length(1);
       expect(readdirSync(dir)).not.to.deep.equal([]);
     });
+
+  it('forgets what is older than seven days, but nothing of a job whose result has no receipt', async () => {
+    const dir = folder();
+    for (const jobId of ['settled', 'waiting']) {
+      const record = await open(dir);
+      record.write('job.accepted', { jobId, attempt: 1 });
+      await record.upload();
+    }
+    const record = await open(dir);
+    record.write('agent.started', {});
+    await record.upload();
+    const before = readdirSync(dir).sort();
+    expect(before).to.have.length(3);
+    const old = (clock.now() - 8 * 86_400_000) / 1000;
+    for (const name of before.slice(0, 2)) utimesSync(join(dir, name), old, old);
+    utimesSync(join(dir, before[2] as string), clock.now() / 1000, clock.now() / 1000);
+    record.unreceipted = () => ['waiting'];
+    await record.prune();
+    expect(readdirSync(dir).sort()).to.deep.equal(before.slice(1));
+    record.unreceipted = () => [];
+    await record.prune();
+    expect(readdirSync(dir).sort()).to.deep.equal(before.slice(2));
+  });
 });

@@ -28,6 +28,8 @@ const hashOf = (line: string): string => `sha256:${createHash('sha256').update(l
  * disk loses lines of the record, never work.
  */
 export class ExecutionRecord {
+  /** Jobs whose result has no receipt: what the record says of them is kept however old and large it is. */
+  unreceipted: () => readonly string[] = () => [];
   readonly #o: RecordOptions;
   #n = 0;
   #prev = ZERO;
@@ -91,7 +93,7 @@ export class ExecutionRecord {
       if (this.#pending === 0) continue;
       try {
         await this.upload(signal);
-        await this.#prune();
+        await this.prune();
       } catch (error) {
         if (!signal.aborted) logger.info({ error }, 'the execution record is not uploaded yet');
       }
@@ -152,13 +154,22 @@ export class ExecutionRecord {
     return (await readdir(this.#o.dir)).filter((n) => /^\d{16}\.ndjson$/.test(n)).sort();
   }
 
-  async #prune(): Promise<void> {
+  /** Forgets what is above 256 MiB or older than 7 days, newest kept first. */
+  async prune(): Promise<void> {
     let total = 0;
     for (const name of (await this.#files()).reverse()) {
       const path = join(this.#o.dir, name);
       const s = await stat(path);
       total += s.size;
-      if (name !== this.#file && (total > KEEP_BYTES || this.#o.clock.now() - s.mtimeMs > KEEP_MS)) await rm(path);
+      const old = total > KEEP_BYTES || this.#o.clock.now() - s.mtimeMs > KEEP_MS;
+      if (old && name !== this.#file && !(await this.#needed(path))) await rm(path);
     }
+  }
+
+  async #needed(path: string): Promise<boolean> {
+    const jobs = this.unreceipted();
+    if (jobs.length === 0) return false;
+    const text = await readFile(path, 'utf8');
+    return jobs.some((jobId) => text.includes(JSON.stringify(jobId)));
   }
 }

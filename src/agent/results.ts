@@ -77,6 +77,11 @@ export class Results {
     return this.#waiting.size;
   }
 
+  /** The jobs whose result has no receipt. */
+  get jobIds(): readonly string[] {
+    return [...this.#waiting.values()].map((w) => w.key.jobId);
+  }
+
   /** What hello names; those that the network refused twice are no longer among them. */
   named(): Hello['jobs'] {
     return this.#wanted().map((w) => ({ ...w.key, state: 'result' as const, deltas: w.lines }));

@@ -290,8 +290,7 @@ export const wire = async (
     logger,
     register: (stopping) => registerUntilAdmitted(registration, stopping),
     beforeHello: async (stopping) => {
-      await firstFloor;
-      await config.refresh(stopping);
+      await firstFloor.then(() => config.refresh(stopping));
     },
     openSession: () =>
       new Session({
