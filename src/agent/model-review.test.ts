@@ -12,7 +12,7 @@ import type { ModelEntry } from '../config/index.ts';
 import type { CodedError } from '../lib/errors.ts';
 import { createLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
-import { type ModelManifest, openShared, sealOf } from '../models/index.ts';
+import { type ModelManifest, openShared, type Shared, sealOf } from '../models/index.ts';
 import { modelDigest, type Sha256 } from '../protocol/index.ts';
 import { agentMetrics } from './job-metrics.ts';
 import { ModelBook } from './model-book.ts';
@@ -116,6 +116,10 @@ describe('the review of a running agent', function () {
     await until('connected', () => network.connected);
     network.offer({ jobId: 'after', stream: false });
     await until('its result', () => network.results.length === 1, 15_000);
+    const statusz = await (await fetch(`http://127.0.0.1:${rig.agent?.port}/statusz`)).json();
+    expect(statusz.tests).to.have.length(1);
+    expect(statusz.tests[0]).to.include({ model: MINI_MODEL, engine: '0.32.0' });
+    expect(statusz.downloads).to.deep.equal([]);
     // the source had its credential, and nobody else saw it
     const files = network.calls.filter((c) => c.path.startsWith('/files/'));
     expect(new Set(files.map((c) => c.authorization))).to.deep.equal(new Set(['Bearer a-token-that-nobody-may-log']));
@@ -135,6 +139,7 @@ describe('a review of the models on the disk', () => {
   let book: ModelBook;
   let verified: Map<Sha256, string>;
   let review: ModelReview;
+  let shared: Shared;
   const never = new AbortController().signal;
   const entry = (name: string, state: ModelEntry['state'] = 'active'): ModelEntry =>
     ({ ref: `${name}:v1`, digest: modelDigest(filesOf(name)), state, files: filesOf(name) }) as unknown as ModelEntry;
@@ -152,8 +157,9 @@ describe('a review of the models on the disk', () => {
     verified = new Map();
     book = new ModelBook(clock, () => {});
     const ttl = { cacheMs: 60_000, pollMs: 60_000 };
+    shared = openShared(root, { owner: 'me', boot: 'b', clock, renewMs: 5_000, ttlMs: 30_000 });
     review = new ModelReview({
-      shared: openShared(root, { owner: 'me', boot: 'b', clock, renewMs: 5_000, ttlMs: 30_000 }),
+      shared,
       book,
       verified,
       config: {
@@ -209,6 +215,27 @@ describe('a review of the models on the disk', () => {
     await clock.advance(2_000);
     await review.round(never);
     expect(state('b'), 'its files are gone; it can be fetched again').to.equal('archived');
+  });
+
+  it('leaves a wrong folder alone that somebody works on, and one that was replaced while it was hashed', async () => {
+    models = [entry('a')];
+    const path = putModel(root, 'a');
+    flip(path);
+    const holder = { owner: 'you', boot: 'c', clock, renewMs: 5_000, ttlMs: 30_000 };
+    const lease = await openShared(root, holder).leases.acquire(shared.store.lockOf(entry('a').digest), {});
+    await review.round(never);
+    expect(statSync(path).size, 'it is somebody else’s to mend').to.equal(bytesOf('a').length);
+    await lease.release();
+    const acquire = shared.leases.acquire.bind(shared.leases);
+    shared.leases.acquire = ((name: string, options: { wait: false }) => {
+      flip(path); // right again
+      return acquire(name, options);
+    }) as typeof acquire;
+    await review.round(never);
+    expect(readFileSync(path).equals(bytesOf('a'))).to.equal(true);
+    shared.leases.acquire = acquire;
+    await review.round(never);
+    expect(state('a')).to.equal('inactive NotAssigned');
   });
 
   it('shows what is installed and not served, and removes what is archived after the cache time', async () => {

@@ -19,8 +19,9 @@ import { openShared, unlimited } from '../models/index.ts';
 import { modelDigest } from '../protocol/index.ts';
 import { agentMetrics } from './job-metrics.ts';
 import { ModelBook } from './model-book.ts';
-import { readCredentials } from './model-ports.ts';
+import { modelPorts, readCredentials } from './model-ports.ts';
 import { ModelSteps, type ServePlan } from './model-steps.ts';
+import type { Settings } from './settings.ts';
 
 const weights = Buffer.from('right weights');
 const files = [
@@ -144,6 +145,23 @@ describe('files that change between hash and engine', () => {
     starts = 0; // the launcher did not end the engine that read them
     expect(await refused()).to.equal('digest_mismatch');
     expect(await steps.load(plan, false, never)).to.equal(2);
+  });
+});
+
+describe('the limit of downloads', () => {
+  it('is that of the settings, and there is none without one', async () => {
+    const clock = new FakeClock();
+    const settings = { paths: { models: '/models', sources: '/none' }, pod: { uid: 'u' } } as unknown as Settings;
+    const limited = modelPorts({ ...settings, downloadMiBPerSecond: 2 }, '0x1', {} as never, clock);
+    let passed = false;
+    const taken = limited.pace.take(2 ** 21).then(() => {
+      passed = true;
+    });
+    await clock.advance(749);
+    expect(passed).to.equal(false);
+    await clock.advance(1);
+    await taken;
+    expect(await modelPorts(settings, '0x1', {} as never, clock).pace.take(2 ** 30)).to.equal(false);
   });
 });
 
