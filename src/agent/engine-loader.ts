@@ -71,6 +71,14 @@ export class EngineLoader {
 
   /** Resolves with the engine's start when it answers for the model. @throws CodedError with a reason; the signal's reason */
   async load(plan: ServePlan, path: string, onNote: (note: string) => void, signal: AbortSignal): Promise<number> {
+    try {
+      return await this.#load(plan, path, onNote, signal);
+    } finally {
+      this.#readyBy = null;
+    }
+  }
+
+  async #load(plan: ServePlan, path: string, onNote: (note: string) => void, signal: AbortSignal): Promise<number> {
     const { clock, watch, engine, logger, metrics, times } = this.#o;
     const begun = clock.now();
     const { model } = plan;
@@ -113,7 +121,6 @@ export class EngineLoader {
               for (const [name, value] of Object.entries(seconds)) metrics.phaseSeconds.set({ phase: name }, value);
               await times.keep(key, seconds);
             }
-            this.#readyBy = null;
             logger.info({ model: model.ref, ms }, 'engine ready');
             return facts.startedAt;
           }
