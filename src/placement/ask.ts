@@ -88,9 +88,11 @@ export const needOf = (model: AskedModel, placement: Placement): GpuNeed => {
     model: model.ref,
     gpus,
     gpuMemoryMiB,
-    ...(computeCapability === undefined ? {} : { computeCapability }),
     diskMiB,
-    ...(acceleratorOf(placement.gpu) === 'nvidia' ? { driver: LEAST_NVIDIA_DRIVER } : {}),
+    // NVIDIA's notions: an engine built for another accelerator asks for neither.
+    ...(acceleratorOf(placement.gpu) === 'nvidia'
+      ? { driver: LEAST_NVIDIA_DRIVER, ...(computeCapability === undefined ? {} : { computeCapability }) }
+      : {}),
   };
 };
 

@@ -1,5 +1,5 @@
 import type { ApprovedModel, ResultityFleet, ResultityNetwork, ResultityNode } from '../api/index.ts';
-import { type AskedModel, fitOfNode, limitsOf, needOf, placementIn } from './ask.ts';
+import { type AskedModel, fitOfNode, gpuWanted, limitsOf, needOf, placementIn } from './ask.ts';
 import { assignModel, type Candidate } from './assign.ts';
 import { type FitVerdict, type NodeView, planFit, viewNodes } from './fit.ts';
 import type { GpuOffer } from './inventory.ts';
@@ -100,7 +100,8 @@ export const whyNot = (facts: WhyNotFacts): WhyNot => {
   )?.model;
   const waits = assignment?.kind === 'assigned' && fit?.kind !== 'now';
   const limits = limitsOf(node.spec.placement, node.spec.storage, own);
-  const nothing = model === undefined || offers === undefined || node.spec.placement.resourceClaims !== undefined;
+  const nothing =
+    model === undefined || offers === undefined || gpuWanted(node.spec.placement, model.requires.gpus) === undefined;
   return {
     node: node.metadata.name ?? '',
     answer:
@@ -181,6 +182,8 @@ const needsText = (model: AskedModel, node: ResultityNode): string => {
     limits.migProfile === undefined
       ? `GPU${count === 1 ? '' : 's'}`
       : `slice${count === 1 ? '' : 's'} ${limits.migProfile}`;
+  if (placement.resourceClaims === undefined && gpuWanted(placement, need.gpus) === undefined)
+    return `${model.ref}: no GPU, disk ${grouped(need.diskMiB ?? 0)} MiB`;
   return [
     `${model.ref}: ${count} ${gpu}${limits.product === undefined ? '' : ` ${limits.product}`}, ${grouped(wantedMiB(need, limits))} MiB${count === 1 ? '' : ' each'}`,
     ...(need.computeCapability === undefined ? [] : [`compute capability ≥ ${need.computeCapability}`]),

@@ -311,6 +311,20 @@ export const WHY_NOT_CASES: readonly WhyNotCase[] = [
     reason: 'NoSpareGPU',
     says: 'Unschedulable: the scheduler finds no node: 0/1 nodes are available',
   },
+  {
+    title: 'an engine for CPUs, on old GPUs that stand for nothing',
+    machines: [machine({ 'nvidia.com/gpu.compute.major': '3', 'nvidia.com/cuda.driver-version.full': '470.1' })],
+    node: gpu({ accelerator: 'cpu', count: 1 }),
+    answer: 'fits',
+    says: 'needs  qwen3-32b:v2: 1 GPU, 71 680 MiB, disk 69 632 MiB',
+  },
+  {
+    title: 'an engine for CPUs that asks for no GPU',
+    machines: [],
+    node: gpu({ accelerator: 'cpu' }),
+    answer: 'fits',
+    says: 'needs  qwen3-32b:v2: no GPU, disk 69 632 MiB',
+  },
   { title: 'a free GPU', answer: 'fits', says: 'nothing stands in its way' },
   {
     title: 'placed',
