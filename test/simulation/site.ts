@@ -109,6 +109,7 @@ export class SimSite {
     this.network.running?.proc.die();
     this.network.volume.close();
     for (const pod of [...this.pods, ...this.old]) pod.volume.close();
+    this.world.clock.stop();
   }
   isActive(pod: SimPod): boolean {
     const { running } = this.network;

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/lib/clock.ts';
 interface Sleeper {
   readonly at: number;
   readonly wake: () => void;
+  readonly leave: () => void;
 }
 
 /** A clock that stands still until told: `advance` moves both clocks and wakes sleepers in order; `jumpWall` moves only the wall. */
@@ -30,9 +31,10 @@ export class FakeClock implements Clock {
       const sleeper: Sleeper = {
         at: this.#mono + ms,
         wake: () => {
-          signal?.removeEventListener('abort', onAbort);
+          sleeper.leave();
           resolve();
         },
+        leave: () => signal?.removeEventListener('abort', onAbort),
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#sleepers.add(sleeper);
@@ -41,6 +43,11 @@ export class FakeClock implements Clock {
   /** Sleepers that wait now; 0 at the end of a suite means nothing leaked. */
   get waiting(): number {
     return this.#sleepers.size;
+  }
+  /** Time is over: who sleeps now sleeps for ever. A listener left on a joined signal would keep all of it in memory. */
+  stop(): void {
+    for (const sleeper of this.#sleepers) sleeper.leave();
+    this.#sleepers.clear();
   }
   jumpWall(ms: number): void {
     this.#wall += ms;
