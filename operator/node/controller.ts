@@ -77,6 +77,7 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
       const decision = decideNode(facts);
       // In the same turn of the event loop as the look at the others.
       if (decision.begins !== undefined) turns.take(key, decision.begins, o.clock.monotonic());
+      else turns.forget(key); // what it took before stands on its pod by now, or is over
       const again = await apply.run(facts, decision, context);
       gauges.show(key, node, decision.status);
       if (again) return requeueAfter(0);

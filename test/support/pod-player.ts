@@ -23,6 +23,8 @@ export class PodPlayer {
   away = false;
   /** Most pods of one identity that were seen at once,. */
   mostPods = 0;
+  /** Most pods that were taken out of work for an update at once. */
+  mostUpdating = 0;
   readonly #api: ApiDouble;
   readonly #network: KitNetwork;
   readonly #client: KubeClient;
@@ -55,6 +57,8 @@ export class PodPlayer {
   async #round(): Promise<void> {
     const pods = this.#api.objects<Pod>('pods');
     const alive = pods.filter((p) => p.metadata?.labels?.['resultity.com/role'] === 'node');
+    const updating = alive.filter((p) => p.metadata?.annotations?.['resultity.com/rollout'] !== undefined);
+    this.mostUpdating = Math.max(this.mostUpdating, updating.length);
     const byNode = Map.groupBy(alive, (p) => p.metadata?.labels?.['resultity.com/node']);
     for (const all of byNode.values()) this.mostPods = Math.max(this.mostPods, all.length);
     for (const pod of pods) {
