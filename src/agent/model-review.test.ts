@@ -116,7 +116,8 @@ describe('the review of a running agent', function () {
     await until('connected', () => network.connected);
     network.offer({ jobId: 'after', stream: false });
     await until('its result', () => network.results.length === 1, 15_000);
-    const statusz = await (await fetch(`http://127.0.0.1:${rig.agent?.port}/statusz`)).json();
+    const answer = await fetch(`http://127.0.0.1:${rig.agent?.port}/statusz`);
+    const statusz = (await answer.json()) as { tests: object[]; downloads: object[] };
     expect(statusz.tests).to.have.length(1);
     expect(statusz.tests[0]).to.include({ model: MINI_MODEL, engine: '0.32.0' });
     expect(statusz.downloads).to.deep.equal([]);
