@@ -141,7 +141,7 @@ export const applyManifests = async (target: Target): Promise<void> => {
   }
 };
 
-/** A kept demo may run other images. The operator does not roll them yet (docs/operator.md), so its pod is replaced here. */
+/** A kept demo may run other images. The operator would roll them in place; a new pod is there sooner. */
 const replaceOutdatedPod = async (target: Target, images: DemoImages): Promise<void> => {
   const now = await target.kubectl([
     ...['-n', NODE_NAMESPACE, 'get', 'pod', 'demo-0', '--ignore-not-found', '-o'],
