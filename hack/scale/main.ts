@@ -1,5 +1,5 @@
 /**
- * `bash hack/run scale [-- --nodes 1000 --callers 64 --seconds 15 --profile DIR]`: how many agents one network service
+ * `bash hack/run scale [-- --nodes 1000 --callers 64 --seconds 15 --no-reconnect --profile DIR]`: how many agents one network service
  * holds and how many jobs it hands out, over loopback. The service runs in a process of its own; agents and callers share
  * this one, so on two cores what is measured is the service with one core to itself. Nothing fails when a machine is slow.
  */
@@ -19,9 +19,11 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '1000' },
     callers: { type: 'string', default: '64' },
     seconds: { type: 'string', default: '15' },
+    reconnect: { type: 'boolean', default: true },
     profile: { type: 'string' },
     service: { type: 'boolean', default: false },
   },
+  allowNegative: true,
 });
 
 interface Step extends Sample {
@@ -91,11 +93,13 @@ const measure = async (): Promise<void> => {
   const perAgent = ((s.rssMiB - idle.rssMiB) * 1_024) / count;
   print(`memory     ${s.active} active, ${perAgent.toFixed(0)} KiB each, ${s.rssMiB.toFixed(0)} MiB in all`);
 
-  for (const node of nodes) node.close();
-  while ((await sample()).sockets > 0) await pause(100);
-  s = await step(() => inTurns(nodes, 64, (n) => n.connect()));
-  print(`reconnect  ${rate(s.sockets, s)}, ${each(count, s)}; ${share(s)}`);
-  await allActive();
+  if (values.reconnect) {
+    for (const node of nodes) node.close();
+    while ((await sample()).sockets > 0) await pause(100);
+    s = await step(() => inTurns(nodes, 64, (n) => n.connect()));
+    print(`reconnect  ${rate(s.sockets, s)}, ${each(count, s)}; ${share(s)}`);
+    await allActive();
+  }
 
   // heartbeats as nodes send them, spread over their interval
   let beat = 0;

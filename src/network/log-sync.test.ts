@@ -20,8 +20,8 @@ class SlowDisk implements LogDisk {
 describe('syncing the log', () => {
   const setUp = () => {
     const disk = new SlowDisk();
-    const log = new LogSync(disk);
     const told: string[] = [];
+    const log = new LogSync(disk, (e) => told.push(`fault ${(e as Error).message}`));
     const commit = (name: string): void => {
       log.committed();
       log.wait([
@@ -68,7 +68,7 @@ describe('syncing the log', () => {
     commit('a');
     commit('b');
     disk.open[0]?.(new Error('EIO'));
-    expect(told).to.deep.equal(['a EIO', 'b EIO']);
+    expect(told).to.deep.equal(['fault EIO', 'a EIO', 'b EIO']);
     commit('c');
     expect(told.at(-1)).to.equal('c EIO');
     expect(() => log.check()).to.throw('EIO');

@@ -38,9 +38,15 @@ export class LogSync {
   #closed = false;
   #error: unknown;
 
-  /** @param disk undefined for a database in memory, where nothing is to be synced */
-  constructor(disk: LogDisk | undefined) {
+  readonly #onFault: (error: unknown) => void;
+
+  /**
+   * @param disk undefined for a database in memory, where nothing is to be synced
+   * @param onFault called once, when an fsync failed
+   */
+  constructor(disk: LogDisk | undefined, onFault: (error: unknown) => void = () => {}) {
     this.#disk = disk;
+    this.#onFault = onFault;
   }
   committed(): void {
     this.#commits++;
@@ -92,7 +98,10 @@ export class LogSync {
     });
   }
   #settle(error: unknown, upTo: number): void {
-    this.#error ??= error;
+    if (error !== undefined && this.#error === undefined) {
+      this.#error = error;
+      this.#onFault(error);
+    }
     const failed = this.#error;
     if (failed === undefined) this.#synced = Math.max(this.#synced, upTo);
     const settled = this.#waiting.filter((w) => failed !== undefined || w.upTo <= upTo);

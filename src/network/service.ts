@@ -3,6 +3,7 @@ import type { Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../lib/clock.ts';
+import { CodedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Signer } from '../protocol/index.ts';
@@ -58,6 +59,8 @@ export interface Service {
   readonly publications: Publications;
   readonly registry: Registry;
   readonly hub: Hub;
+  /** Rejects when the ledger's disk failed: nothing is kept any more until the service is started anew. Never resolves. */
+  readonly failed: Promise<never>;
   /** Undefined when it takes calls, also before the first publication: that comes in as a call. Else why not. */
   ready(): string | undefined;
   /** Lets what runs end within `graceMs` (default 0) while nothing new is taken, says bye to nodes, closes the ledger. */
@@ -72,7 +75,12 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   const { clock, random, limits, log, signer } = options;
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   const publications = await Publications.open(options.data, options.root, signer, clock);
-  const file = new SqliteStore(join(options.data, 'ledger.db'));
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  const file = new SqliteStore(join(options.data, 'ledger.db'), (error) => {
+    log.error({ error }, 'the disk of the ledger failed');
+    fail(new CodedError('store_failed', 'the disk of the ledger failed: start the service again', { cause: error }));
+  });
   const store = options.wrapStore?.(file) ?? file;
   const metrics = networkMetrics(options.metrics);
   const registry = new Registry(store, clock, limits.maxLagMs);
@@ -138,6 +146,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
     publications,
     registry,
     hub,
+    failed,
     ready: () => (closing ? 'it is stopping' : undefined),
     close: async (graceMs = 0) => {
       closing = true;

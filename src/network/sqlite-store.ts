@@ -38,12 +38,13 @@ export class SqliteStore implements Store {
   #group: Group | undefined;
   #turn: NodeJS.Immediate | undefined;
 
-  constructor(path: string) {
+  /** @param onFault called when the disk failed: from then on nothing is kept, and the process should be started anew */
+  constructor(path: string, onFault?: (error: unknown) => void) {
     this.#db = new DatabaseSync(path);
     this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000;');
     this.#db.exec(SCHEMA);
     this.#db.exec(`pragma synchronous = normal; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES};`);
-    this.#log = new LogSync(path === ':memory:' ? undefined : logFile(`${path}-wal`));
+    this.#log = new LogSync(path === ':memory:' ? undefined : logFile(`${path}-wal`), onFault);
   }
 
   nodes(): NodeRow[] {

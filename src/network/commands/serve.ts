@@ -81,13 +81,19 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
           },
           options.metricsPort,
         );
-  await new Promise<void>((resolve) => {
+  const stopped = new Promise<void>((resolve) => {
     if (io.signal.aborted) resolve();
     else io.signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  log.info({ graceSeconds: options.grace }, 'stopping');
-  await service.close(options.grace * 1_000);
-  await observed?.close();
+  let grace = 0;
+  try {
+    await Promise.race([stopped, service.failed]);
+    grace = options.grace;
+  } finally {
+    log.info({ graceSeconds: grace }, 'stopping');
+    await service.close(grace * 1_000);
+    await observed?.close();
+  }
 };
 
 const parseListen = (text: string): { host: string; port: number } => {
