@@ -24,11 +24,11 @@ import { whyNotCommand } from './why-not.ts';
  * Invariants: exit 0 is yes, 1 is no, 2 is wrong usage, 3 is waited too long; `refused <code>: <text>` is the last line on
  * stderr; answers go to stdout, progress to stderr; no key or token is ever shown; colour only on a terminal.
  */
-export const buildProgram = (io: Io, version: string): Command => {
-  const program = new Command('resultity')
+export const buildProgram = (io: Io, version: string, name = 'resultity'): Command => {
+  const program = new Command(name)
     .description('Resultity on Kubernetes: nodes at work, signed configuration, signed receipts')
     .version(version, '-V, --version', 'print the version')
-    .showHelpAfterError('(resultity --help shows what there is)');
+    .showHelpAfterError(`(${name} --help shows what there is)`);
   const config = configCommand(io);
   for (const command of [...configViewCommands(io), ...holdCommands(io)]) config.addCommand(command);
   const commands = [

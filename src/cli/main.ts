@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { basename } from 'node:path';
 import { text } from 'node:stream/consumers';
 import manifest from '../../package.json' with { type: 'json' };
 import { buildProgram, type Io, runCommand } from './index.ts';
@@ -18,4 +19,6 @@ const io: Io = {
   ...(process.stdout.isTTY === true ? { clear: () => void process.stdout.write('\u001b[2J\u001b[H') } : {}),
 };
 
-process.exitCode = await runCommand(buildProgram(io, manifest.version), process.argv.slice(2), io);
+// kubectl calls its plug-ins by this name; usage then reads as people typed it.
+const name = basename(process.argv[1] ?? '').startsWith('kubectl-') ? 'kubectl resultity' : 'resultity';
+process.exitCode = await runCommand(buildProgram(io, manifest.version, name), process.argv.slice(2), io);

@@ -25,6 +25,7 @@ describe('the bundled plugin', function () {
 
   it('prints its version and completion with no package beside it', () => {
     expect(run(['version'])).to.deep.include({ status: 0, stdout: '0.1.0\n', stderr: '' });
+    expect(run(['drain', '--help']).stdout).to.contain('Usage: kubectl resultity drain [options] <node...>');
     expect(run(['completion', 'bash']).stdout).to.contain('complete -F _resultity resultity kubectl-resultity');
   });
 
