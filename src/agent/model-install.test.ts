@@ -177,6 +177,9 @@ describe('the installation of a model', () => {
     const verified = new Map();
     await install({ verified });
     const asked = source.asked.length;
+    const shared = openShared(root, { owner: 'me', boot: 'again', clock: systemClock, renewMs: 1_000, ttlMs: 5_000 });
+    await install({ verified, shared });
+    expect([...shared.uses.own], 'nobody may remove it from here on').to.deep.equal([digest]);
     const steps: string[] = [];
     const onStep = (step: string): void => void steps.push(step);
     await install({ verified, onStep });

@@ -61,7 +61,10 @@ const install = async (model: ModelEntry, o: InstallOptions, signal: AbortSignal
   const { store, leases, uses } = o.shared;
   const { digest } = model;
   const path = store.pathOf(digest);
-  if (o.verified.has(digest) && o.verified.get(digest) === (await sealOf(path, model.files))) return path;
+  if (o.verified.has(digest)) {
+    await uses.only(new Set([...uses.own, digest]));
+    if (o.verified.get(digest) === (await sealOf(path, model.files))) return path;
+  }
   o.verified.delete(digest);
   await store.sweep();
   let told = false;
