@@ -107,15 +107,20 @@ export const gatherNode = async (
 
 const ROLLOUT: Rollout = { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true };
 
+const fleetOf = (s: NodeSources, node: ResultityNode): ResultityFleet | undefined => {
+  const owner = controllerOf(node);
+  return owner?.kind === KIND.fleet.kind ? s.fleets.get(joinKey(node.metadata.namespace, owner.name)) : undefined;
+};
+
 /** Of the fleet, or of the network for a single node. */
 const rolloutPolicy = (s: NodeSources, node: ResultityNode, network: NetworkFacts): Rollout => {
-  const owner = controllerOf(node);
-  const fleet =
-    owner?.kind === KIND.fleet.kind ? s.fleets.get(joinKey(node.metadata.namespace, owner.name)) : undefined;
+  const fleet = fleetOf(s, node);
   return fleet?.spec.rollout ?? (network.at === 'missing' ? undefined : network.object.spec.rollout) ?? ROLLOUT;
 };
 
 const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: readonly string[]): Turn => {
+  if (isTrue(fleetOf(s, node)?.status?.conditions, 'FleetBrake'))
+    return { go: false, pull: false, why: 'the fleet’s brake is on: too many of its machines do not answer' };
   const now = s.clock.monotonic();
   const peers = s.nodes
     .byIndex(BY_GROUP, groupOf(node))

@@ -223,6 +223,31 @@ describe('an update of a live pod', () => {
     expect(at({}).verdict?.message).to.contain('900 s');
   });
 
+  it('patches back an engine that cannot even be started, long before its time is over', () => {
+    const w = new World();
+    w.wanted.runtime = NEW_RUNTIME;
+    const { pod } = w;
+    const state: Rollout = {
+      what: 'runtime',
+      step: 'test',
+      from: OLD.runtime,
+      to: NEW_RUNTIME,
+      since: NOW,
+      healthy: true,
+    };
+    const statuses = [{ name: 'runtime', containerID: 'n', ready: false, state: { running: {} } }];
+    const at = (now: number) =>
+      decideRollout({
+        ...w.facts(),
+        pod: { ...pod, status: { ...pod.status!, containerStatuses: statuses } },
+        state,
+        now,
+        agent: { phase: 'Drained', runtime: { phase: 'crashed' } },
+      });
+    expect(names(at(NOW + 119_000))).to.deep.equal(['mark']);
+    expect(names(at(NOW + 120_000))).to.deep.equal(['rememberRollback', 'patchImage']);
+  });
+
   it('comes to the same end, whichever step the operator dies after', () => {
     for (const bad of [false, true])
       for (const part of ['agent', 'runtime'] as const) {

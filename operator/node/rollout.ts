@@ -84,7 +84,8 @@ export interface RolloutDecision {
 const OVER_MS = 15_000;
 /** From the patched agent image to an agent that works. */
 const AGENT_MS = 240_000;
-/** An agent that says nothing at all has no jobs to wait for. */
+/** An engine that is still down so long after its container came, and was not called failed, cannot even be started. */
+const CRASHED_MS = 120_000;
 const nothing = { steps: [], againMs: undefined, begins: undefined } as const;
 
 const imageOf = (pod: Pod, part: Part): string =>
@@ -312,10 +313,13 @@ const tested = (f: RolloutFacts, s: Rollout, late: boolean): RolloutDecision | u
   const model = f.agent?.models?.find((m) => m.model === f.assignedModel);
   const pullStuck = PULL_REASONS.has(status?.state?.waiting?.reason ?? '');
   const stuck = pullStuck || status?.containerID !== s.container ? containerTrouble(status)?.message : undefined;
+  const down = fresh && f.agent?.runtime?.phase === 'crashed' && f.now >= s.since + CRASHED_MS;
   const failed =
     part === 'runtime' && fresh && model?.state === 'failed'
       ? `${f.assignedModel} failed: ${model.reason ?? 'unknown'}`
-      : undefined;
+      : part === 'runtime' && down
+        ? 'its engine cannot be started'
+        : undefined;
   const why = stuck ?? failed ?? (late ? `not ready within ${Math.round(allowed(f, s) / 1000)} s` : undefined);
   if (why !== undefined && !s.healthy) return late ? finish(s) : undefined;
   if (why !== undefined) return bringBack(f, s, part, why);
@@ -332,11 +336,13 @@ const tested = (f: RolloutFacts, s: Rollout, late: boolean): RolloutDecision | u
   return works || !s.healthy ? finish(s, updated(s)) : undefined;
 };
 
-const waiting = (f: RolloutFacts, s: Rollout): RolloutDecision => ({
-  ...nothing,
-  verdict: underWay(f, s),
-  againMs: Math.max(1, s.since + allowed(f, s) - f.now),
-});
+/** Looked at again when the step's time is over, and before that when a new engine should at least have been started. */
+const waiting = (f: RolloutFacts, s: Rollout): RolloutDecision => {
+  const left = [allowed(f, s), ...(s.step === 'test' ? [CRASHED_MS] : [])]
+    .map((ms) => s.since + ms - f.now)
+    .filter((ms) => ms > 0);
+  return { ...nothing, verdict: underWay(f, s), againMs: left.length === 0 ? undefined : Math.min(...left) };
+};
 
 const updated = (s: Rollout): Told => ({
   reason: 'Updated',

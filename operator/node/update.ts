@@ -34,14 +34,16 @@ export const decideUpdate = (
   const wanted = input === undefined ? asIs : { images: input.images, templateHash: templateHash(input) };
   const model = network.at === 'ready' ? network.document.models.find((m) => m.ref === assignedModel) : undefined;
   const bytes = (model?.files ?? []).reduce((sum, f) => sum + f.size, 0);
+  const agent = node.status?.podUID === pod.metadata?.uid ? node.status?.agent : undefined;
   return decideRollout({
     now: facts.now,
     pod,
     state,
     wanted,
     mode: facts.rollout.mode,
-    agent: node.status?.podUID === pod.metadata?.uid ? node.status?.agent : undefined,
-    serving: isTrue(node.status?.conditions, 'Serving'),
+    agent,
+    // A paused node has its engine tested like any other.
+    serving: isTrue(node.status?.conditions, 'Serving') || agent?.phase === 'Paused',
     assignedModel,
     drain: node.spec.drain,
     held: node.metadata.annotations?.[ANNOTATION.hold] === 'true',
