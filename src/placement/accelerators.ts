@@ -62,7 +62,9 @@ const nvidia = (labels: Labels, resource: string): GpuLabels => {
   const [product, major, driver] = [
     labels['nvidia.com/gpu.product'],
     labels['nvidia.com/gpu.compute.major'],
-    labels['nvidia.com/cuda.driver-version.full'] ?? labels['nvidia.com/cuda.driver.major'],
+    labels['nvidia.com/cuda.driver-version.full'] ??
+      labels['nvidia.com/cuda.driver-version.major'] ??
+      labels['nvidia.com/cuda.driver.major'],
   ];
   return {
     ...(product === undefined ? {} : { product }),
