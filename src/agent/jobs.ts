@@ -352,7 +352,7 @@ export class Jobs {
       'job done, result signed',
     );
     metrics.jobOverhead.observe((clock.monotonic() - started) / 1000);
-    this.#o.results.add({ jobId: job.jobId, attempt: job.attempt, deadline: offer.deadline, lines: done.lines });
+    this.#o.results.add({ result, sig, deadline: offer.deadline, lines: done.lines, size: Buffer.byteLength(payload) });
   }
 
   #stop(job: Job, reason: LostReason | 'silent'): void {

@@ -5,6 +5,7 @@ import {
   type Domain,
   type Hello,
   type JobReceiptMessage,
+  type JobResultMessage,
   parseStrictJson,
   type ReceiptAuthority,
   verifyReceipt,
@@ -14,18 +15,26 @@ import {
 import { NetworkError } from './http.ts';
 import type { JobChannel } from './job-channel.ts';
 import type { AgentMetrics } from './job-metrics.ts';
-import type { JobKey, Journal, JournalRecord } from './journal.ts';
+import type { JobKey, Journal } from './journal.ts';
 
 export interface ResultsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly domain: Domain;
   readonly journal: Journal;
-  readonly channel: Pick<JobChannel, 'send' | 'postResult'>;
+  readonly channel: Pick<JobChannel, 'send' | 'postResult' | 'frameBytes'>;
   readonly authorities: () => readonly ReceiptAuthority[];
   readonly metrics: AgentMetrics;
   readonly record: (kind: string, data: Record<string, unknown>) => void;
   readonly onError: (code: string) => void;
+}
+
+/** A result that the journal holds: what is kept of it in memory. */
+export interface SignedResult extends Pick<JobResultMessage, 'result' | 'sig'> {
+  readonly deadline: number;
+  readonly lines: number;
+  /** Bytes of the payload. */
+  readonly size: number;
 }
 
 interface Waiting {
@@ -33,6 +42,10 @@ interface Waiting {
   readonly deadline: number;
   readonly finishedAt: number;
   readonly lines: number;
+  /** Bytes of the payload; 0 = not known (a result of the last run). */
+  readonly size: number;
+  /** The signed part without the output; read from the journal when it is not here. */
+  signed: Pick<JobResultMessage, 'result' | 'sig'> | undefined;
   /** Aborted when it needs no waiting any more. */
   readonly settled: AbortController;
   lastSent: number;
@@ -69,7 +82,7 @@ export class Results {
   constructor(options: ResultsOptions) {
     this.#o = options;
     this.#log = options.logger;
-    for (const r of options.journal.unreceipted()) this.#await(r);
+    for (const r of options.journal.unreceipted()) this.#await(r, { ...r, size: 0, signed: undefined });
   }
 
   /** Results without a receipt. */
@@ -88,8 +101,8 @@ export class Results {
   }
 
   /** A result that the journal holds now: sends it for the first time. */
-  add(record: Pick<JournalRecord, 'jobId' | 'attempt' | 'deadline' | 'lines'>): void {
-    this.#dispatch(this.#await(record));
+  add({ result, sig, deadline, lines, size }: SignedResult): void {
+    this.#dispatch(this.#await(result, { deadline, lines, size, signed: { result, sig } }));
   }
 
   /** True when the attempt has a result: then it is on its way again. */
@@ -120,9 +133,8 @@ export class Results {
     const { receipt } = message;
     const key = { jobId: receipt.jobId, attempt: receipt.attempt };
     const waiting = this.#waiting.get(keyOf(key));
-    const payload = waiting && this.#payloadOf(waiting);
-    if (!waiting || !payload) return;
-    const held = zJobResult.parse(parseStrictJson(payload));
+    const held = waiting && this.#signedOf(waiting);
+    if (!waiting || !held) return;
     const pair = { result: held.result, resultSig: held.sig, receipt, sig: message.sig, signer: message.signer };
     const wrong = verifyReceipt(this.#o.domain, pair, this.#o.authorities()).find((check) => !check.ok);
     if (wrong) {
@@ -170,19 +182,31 @@ export class Results {
     return [...this.#waiting.values()].filter((w) => w.refusals < 2);
   }
 
-  #await(r: Pick<JournalRecord, 'jobId' | 'attempt' | 'deadline' | 'lines'>): Waiting {
+  #await({ jobId, attempt }: JobKey, r: Pick<Waiting, 'deadline' | 'lines' | 'size' | 'signed'>): Waiting {
     const now = this.#o.clock.monotonic();
     const w: Waiting = {
-      key: { jobId: r.jobId, attempt: r.attempt },
+      key: { jobId, attempt },
       deadline: r.deadline,
-      finishedAt: now,
       lines: r.lines,
+      size: r.size,
+      signed: r.signed,
+      finishedAt: now,
       settled: new AbortController(),
       lastSent: now,
       refusals: 0,
     };
     this.#waiting.set(keyOf(w.key), w);
     return w;
+  }
+
+  #signedOf(w: Waiting): Waiting['signed'] {
+    if (w.signed) return w.signed;
+    const payload = this.#payloadOf(w);
+    if (payload) {
+      const { result, sig } = zJobResult.parse(parseStrictJson(payload));
+      w.signed = { result, sig };
+    }
+    return w.signed;
   }
 
   /** The journalled bytes; undefined when the disk does not give them. */
@@ -225,9 +249,13 @@ export class Results {
   /** By frame where it fits, else by POST /v1/results: the same bytes each time. */
   #send(w: Waiting): void {
     const now = this.#o.clock.monotonic();
+    w.lastSent = now;
+    if (w.size > this.#o.channel.frameBytes()) {
+      this.#postSoon(w);
+      return;
+    }
     const payload = this.#payloadOf(w);
     if (!payload) return;
-    w.lastSent = now;
     this.#sent.set(keyOf(w.key), now);
     if (this.#o.channel.send('job.result', payload)) return;
     this.#sent.delete(keyOf(w.key));
