@@ -14,7 +14,7 @@ const answer = (state: string): RegisterAnswer =>
   ({ state, ownerProved: false, root: { version: 1 }, config: null }) as RegisterAnswer;
 
 /** Registration against a list of answers; the last one is repeated. */
-const rigOf = (answers: (RegisterAnswer | NetworkError)[]) => {
+const rigOf = (answers: (RegisterAnswer | NetworkError)[], wallet = checksumAddress(OWNER)) => {
   const clock = new FakeClock();
   const bodies: string[] = [];
   const states: string[] = [];
@@ -31,7 +31,7 @@ const rigOf = (answers: (RegisterAnswer | NetworkError)[]) => {
     clock,
     logger: createLogger('test', 'trace', { write: (line: string) => void logs.push(line) }),
     node: NODE,
-    owner: { wallet: checksumAddress(OWNER) },
+    owner: { wallet },
     bind: { owner: OWNER, nonce: `0x${'1'.repeat(64)}`, expiresAt: 9, sig: `0x${'2'.repeat(130)}` },
     enrolment: new Secret('enrolment-token'),
     metadata: () => ({ agent: '1', runtime: '2', hardware: {}, labels: {} }),
@@ -54,6 +54,15 @@ describe('registration', () => {
     expect(body).to.deep.include({ node: NODE, owner: { wallet: OWNER }, enrolment: 'enrolment-token' });
     expect(body.bind).to.include({ owner: OWNER, expiresAt: 9 });
     expect(rig.logs.join('')).not.to.contain('enrolment-token').and.not.to.contain('2222');
+  });
+  it('names a wallet that is mistyped, and does not ask the network about it', async () => {
+    const rig = rigOf([answer('registered')], '0x15B3a8633BD9A7C39a6be3D13684749ce89020f3');
+    await rig.clock.advance(1_000);
+    expect(rig.bodies).to.deep.equal([]);
+    expect(rig.states).to.deep.equal(['unregistered bad_address']);
+    expect(rig.logs.join('')).to.contain('wrong checksum');
+    rig.stop.abort();
+    await rig.done;
   });
   it('repeats every 10 × retryMs while it is pending', async () => {
     const rig = rigOf([answer('pending'), answer('pending'), answer('registered')]);

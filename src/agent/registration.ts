@@ -1,5 +1,6 @@
 import { fullJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
+import { CodedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Secret } from '../lib/secret.ts';
 import {
@@ -13,7 +14,15 @@ import {
 import { NetworkError, type NetworkHttp } from './http.ts';
 
 /** Answers that no retry mends soon: an operator of the network, or the owner, must do something. */
-const TERMINAL = ['revoked', 'not_admitted', 'owner_mismatch', 'version', 'bad_signature', 'bad_request'];
+const TERMINAL = [
+  'bad_address',
+  'revoked',
+  'not_admitted',
+  'owner_mismatch',
+  'version',
+  'bad_signature',
+  'bad_request',
+];
 export const TERMINAL_RETRY_MS = 600_000;
 
 export interface Registration {
@@ -77,7 +86,7 @@ export const registerUntilAdmitted = async (r: Registration, signal: AbortSignal
       await r.clock.sleep(10 * r.retryMs(), signal);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      const code = error instanceof NetworkError ? error.code : 'unreachable';
+      const code = error instanceof CodedError ? error.code : 'unreachable';
       const terminal = TERMINAL.includes(code);
       r.onState(code === 'revoked' ? 'revoked' : 'unregistered', code);
       const wait = terminal
