@@ -20,9 +20,9 @@ const FIXES: Readonly<Record<string, string>> = {
   NoNodeSelected:
     'correct spec.placement.nodeSelector or affinity; where an autoscaler makes such nodes, nothing is to be done',
   NoGPUNodes: 'add a GPU node, or let the autoscaler: the pod is there for it; is the GPU device plug-in running?',
-  NodeCordoned: 'kubectl uncordon the machine when its upkeep is done',
-  NodeNotReady: 'kubectl describe node the machine',
-  GPUProblem: 'kubectl describe node the machine: its GPU needs a reset or repair',
+  NodeCordoned: 'kubectl uncordon MACHINE when its upkeep is done',
+  NodeNotReady: 'kubectl describe node MACHINE',
+  GPUProblem: 'kubectl describe node MACHINE: its GPU needs a reset or repair',
   ClaimPending: 'kubectl describe resourceclaim; is the DRA driver running, and does a device match the class?',
   ImageNotAllowed: 'add the repository to spec.images.allowedRepositories of the ResultityNetwork {network}',
   NoRuntimeImage: 'the network must publish a runtime for this accelerator; check spec.placement.gpu.accelerator',

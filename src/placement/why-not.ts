@@ -115,7 +115,7 @@ export const whyNot = (facts: WhyNotFacts): WhyNot => {
     ...(placed === undefined ? {} : { kubernetesNode: placed }),
     ...(model === undefined ? {} : { needs: needsText(model, facts.node) }),
     findings,
-    pools: nothing ? [] : poolAnswers(facts, model, own),
+    pools: nothing || placed !== undefined ? [] : poolAnswers(facts, model, own),
     nodes: nothing ? [] : viewNodes(needOf(model, node.spec.placement), limits, offers),
     ...(instead === undefined || network === undefined || fit?.kind === 'now' ? {} : { instead }),
   };
