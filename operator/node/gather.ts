@@ -22,7 +22,7 @@ import { keySecretName, podName, pullName } from '../names.ts';
 import type { NetworkViews } from '../network/view.ts';
 import type { KubernetesNode, Pod, Workload } from '../pod-types.ts';
 import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
-import { machineOf } from './machine.ts';
+import { engineDown, machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
 import type { Turn } from './rollout.ts';
 import { rolledBackOf } from './rollout-state.ts';
@@ -92,7 +92,7 @@ export const gatherNode = async (
     refusal: s.refusals.get(key),
     settings: s.settings,
     pull: s.pods.get(joinKey(namespace, pullName(node.metadata.name ?? ''))),
-    machine: await machineOf(pod, s.kubernetesNodes, s.pods, s.clock.now(), (name) =>
+    machine: await machineOf(pod, s.kubernetesNodes, s.pods, s.clock.now(), engineDown(node, pod), (name) =>
       machineExists(s.client, name, signal),
     ),
     queue: queueOf(s.workloads, pod),

@@ -17,7 +17,7 @@ const machine = (taints: string[] = [], gpus = '1'): KubernetesNode => ({
   status: { allocatable: { 'nvidia.com/gpu': gpus } },
 });
 const look = (known: KubernetesNode | undefined, of = pod(), now = NOW, exists = false): Promise<Machine> =>
-  machineOf(of, { get: () => known } as never, { list: () => [of] }, now, () => Promise.resolve(exists));
+  machineOf(of, { get: () => known } as never, { list: () => [of] }, now, true, () => Promise.resolve(exists));
 
 describe('the machine of a pod', () => {
   it('is told by its taints', async () => {

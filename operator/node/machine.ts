@@ -1,4 +1,5 @@
 import { CONTAINER } from '../../src/api/contract.ts';
+import type { ResultityNode } from '../../src/api/index.ts';
 import type { Store } from '../../src/kube/index.ts';
 import { extendedRequests } from '../../src/placement/index.ts';
 import type { KubernetesNode, Pod } from '../pod-types.ts';
@@ -26,6 +27,8 @@ export const machineOf = async (
   kubernetesNodes: Store<KubernetesNode> | undefined,
   pods: Pick<Store<Pod>, 'list'>,
   now: number,
+  /** The engine is down: only then its GPU is looked for, which counts all pods. */
+  suspect: boolean,
   exists: (name: string) => Promise<boolean>,
 ): Promise<Machine> => {
   const name = pod?.spec?.nodeName;
@@ -38,7 +41,7 @@ export const machineOf = async (
   const taints = known.spec?.taints ?? [];
   if (taints.some((t) => t.key === OUT_OF_SERVICE)) return { name, state: 'outOfService', gpuLost: false };
   if (taints.some((t) => t.key === UNREACHABLE)) return { name, state: 'unreachable', gpuLost: false };
-  return { name, state: 'ready', gpuLost: gpuLost(pod, known, pods) };
+  return { name, state: 'ready', gpuLost: suspect && gpuLost(pod, known, pods) };
 };
 
 /** A device plug-in takes a broken GPU out of allocatable; who holds it is told by who does not serve any more. */
@@ -66,13 +69,15 @@ export const fenced = ({ machine }: NodeFacts): string | undefined => {
   return machine.state === 'gone' ? `machine ${machine.name} is gone from the cluster` : undefined;
 };
 
+/** Its container does not run, or the assigned model has failed in it. */
+export const engineDown = ({ status }: ResultityNode, pod: Pod | undefined): boolean =>
+  containerTrouble(containerStatus(pod, CONTAINER.runtime)) !== undefined ||
+  status?.agent?.models?.find((m) => m.model === status.assignedModel)?.state === 'failed';
+
 /** For how long (ms) the engine has been down on a machine that has lost a GPU; undefined when that is not so. */
 export const gpuLostFor = ({ machine, node, pod, now }: NodeFacts): number | undefined => {
   if (!machine.gpuLost) return undefined;
-  const runtime = containerStatus(pod, CONTAINER.runtime);
-  const model = node.status?.agent?.models?.find((m) => m.model === node.status?.assignedModel);
-  const broken = containerTrouble(runtime) !== undefined || model?.state === 'failed';
   const serving = node.status?.conditions?.find((c) => c.type === 'Serving');
-  if (!broken || serving?.status !== 'False') return undefined;
+  if (!engineDown(node, pod) || serving?.status !== 'False') return undefined;
   return now - Date.parse(serving.lastTransitionTime);
 };
