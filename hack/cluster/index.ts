@@ -3,7 +3,7 @@
  * with containerd, kube-proxy, CoreDNS and a registry, and simulated GPU nodes on request.
  *
  * Reading order: `layout` (what follows from a name: addresses, paths), `site` (the namespaces everything runs in),
- * `up` (the order things start in), `down`, then the parts: `control-plane`, `node`, `addons`, `gpus`, `pki`,
+ * `up` (the order things start in), `cluster` (what callers do with it), `down`, then the parts: `control-plane`, `node`, `addons`, `gpus`, `pki`,
  * `binaries`, `state`, `admin`.
  *
  * Invariants:
@@ -20,8 +20,9 @@ import { readState } from './state.ts';
 import { type ClusterOptions, resolveLayout } from './up.ts';
 
 export { ensurePrograms, type Program, programPath } from './binaries.ts';
+export type { Cluster } from './cluster.ts';
 export type { Profile } from './state.ts';
-export { type Cluster, type ClusterOptions, clusterUp, findCluster } from './up.ts';
+export { type ClusterOptions, clusterUp, findCluster } from './up.ts';
 
 /** Stops the cluster and removes what it made; `purge` removes the unpacked images too. Twice is fine. */
 export async function clusterDown(

@@ -4,8 +4,6 @@ import { join, resolve } from 'node:path';
 import {
   cacheDir,
   defaultStateDir,
-  type ExecOptions,
-  type ExecResult,
   ensureDebianPackages,
   isSameProcess,
   type ProcessRef,
@@ -17,6 +15,7 @@ import {
 import { applyAddonRights, coreDns, kwok, registry } from './addons.ts';
 import { type Admin, adminOf, waitFor } from './admin.ts';
 import { ensurePrograms, type Program, programPath } from './binaries.ts';
+import { type Cluster, clusterOf } from './cluster.ts';
 import {
   apiServer,
   type ControlPlaneAddresses,
@@ -29,7 +28,7 @@ import {
 } from './control-plane.ts';
 import { clearLeftovers } from './down.ts';
 import { advertiseGpus, makeFakeNodes } from './gpus.ts';
-import { API_PORT, BRIDGE_ADDRESS, type Layout, layoutOf, peerOf, REGISTRY_PORT, REGISTRY_PULL } from './layout.ts';
+import { API_PORT, BRIDGE_ADDRESS, type Layout, layoutOf, peerOf, REGISTRY_PORT } from './layout.ts';
 import { containerd, emptyContainerd, kubelet, kubeProxy, makeCgroups, writeNodeFiles } from './node.ts';
 import {
   hostSite,
@@ -62,59 +61,6 @@ export interface ClusterOptions {
   readonly gpus?: number;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
-}
-
-/** A running cluster. */
-export interface Cluster {
-  readonly name: string;
-  readonly profile: Profile;
-  readonly stateDir: string;
-  /** Administrator's kubeconfig for programs on the host; self-contained. */
-  readonly kubeconfig: string;
-  /** The API server as the host reaches it, `https://address:port`. */
-  readonly server: string;
-  /** The real node's name and address, which the host reaches too (node ports). Only in profile `node`. */
-  readonly nodeName: string;
-  readonly nodeAddress: string;
-  /** The second real node, when there is one. `join(false)` cuts it off as a pulled cable would, `join(true)` heals it. */
-  readonly peer?: { readonly nodeName: string; join(joined: boolean): Promise<void> };
-  readonly auditLog: string;
-  readonly logDir: string;
-  readonly registry: { readonly url: string; readonly pull: string };
-  /** Path of a cached program, e.g. `kubectl`; call `ensurePrograms` for one that `up` did not need. */
-  program(name: Program): string;
-  /** Runs a program where the cluster's programs run: inside its namespaces, or on the host in the smaller profiles. */
-  exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
-  /** The argv that does the same, for callers that spawn. */
-  wrap(argv: readonly string[]): string[];
-  /** `kubectl` with this cluster's kubeconfig. Throws unless it ends with 0; returns stdout. */
-  kubectl(args: readonly string[], options?: ExecOptions): Promise<string>;
-}
-
-function clusterOf(layout: Layout, state: ClusterState, site: Site): Cluster {
-  return {
-    name: layout.name,
-    profile: state.profile,
-    stateDir: layout.stateDir,
-    kubeconfig: layout.paths.kubeconfig,
-    server: state.server,
-    nodeName: layout.nodeName,
-    nodeAddress: layout.nodeAddress,
-    ...(state.peer && {
-      peer: { nodeName: peerOf(layout).nodeName, join: (joined) => setPeerLink(peerOf(layout), site, joined) },
-    }),
-    auditLog: layout.paths.audit,
-    logDir: layout.paths.logs,
-    registry: { url: `http://${layout.nodeAddress}:${REGISTRY_PORT}`, pull: REGISTRY_PULL },
-    program: programPath,
-    exec: (argv, options) => site.exec(argv, options),
-    wrap: (argv) => site.wrap(argv),
-    kubectl: async (args, options) => {
-      await ensurePrograms(['kubectl'], quietProgress);
-      const { execOk } = await import('../lib/index.ts');
-      return execOk([programPath('kubectl'), '--kubeconfig', layout.paths.kubeconfig, ...args], options);
-    },
-  };
 }
 
 const siteOf = (layout: Layout, state: ClusterState): Site =>

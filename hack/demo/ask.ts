@@ -37,9 +37,14 @@ export class NetworkApi {
     this.#agent = agent;
     this.#key = key;
   }
-  static async open(base: string, caFile: string, apiKey: string): Promise<NetworkApi> {
+  /** `servername` is whom the certificate must name when it is not the host of `base`. */
+  static async open(base: string, caFile: string, apiKey: string, servername?: string): Promise<NetworkApi> {
     const ca = await readFile(caFile, 'utf8');
-    return new NetworkApi(base, new Agent({ connect: { ca }, headersTimeout: 330_000, bodyTimeout: 330_000 }), apiKey);
+    return new NetworkApi(
+      base,
+      new Agent({ connect: { ca, ...(servername && { servername }) }, headersTimeout: 330_000, bodyTimeout: 330_000 }),
+      apiKey,
+    );
   }
   close(): Promise<void> {
     return this.#agent.close();

@@ -1,7 +1,15 @@
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Cluster, clusterDown, clusterUp, ensurePrograms, findCluster, programPath } from '../cluster/index.ts';
+import {
+  type Cluster,
+  type ClusterOptions,
+  clusterDown,
+  clusterUp,
+  ensurePrograms,
+  findCluster,
+  programPath,
+} from '../cluster/index.ts';
 import type { RegistryTarget } from '../images/registry.ts';
 import { defaultStateDir, exec, execOk, type Progress, quietProgress } from '../lib/index.ts';
 
@@ -29,11 +37,15 @@ export interface Target {
 export const CLUSTER = 'demo';
 
 /** A real Kubernetes of our own; needs root and Debian. */
-export const ownCluster = async (progress: Progress, name = CLUSTER): Promise<Target> => {
+export const ownCluster = async (
+  progress: Progress,
+  name = CLUSTER,
+  size: Pick<ClusterOptions, 'gpus' | 'realNodes'> = { gpus: 1 },
+): Promise<Target> => {
   const found = existsSync(keptMark(name)) && findCluster({ name }) !== undefined;
   if (!found) await downOwnCluster(quietProgress, name); // what a killed run left
   await ensurePrograms(['kubectl', 'helm'], progress);
-  const cluster = await clusterUp({ name, gpus: 1, progress });
+  const cluster = await clusterUp({ name, ...size, progress });
   const kube = ['--kubeconfig', cluster.kubeconfig];
   return target({
     dir: filesDir(name),

@@ -40,7 +40,7 @@ export const e2e = (): E2e => {
 before(async function () {
   this.timeout(1_800_000);
   const progress = terminalProgress();
-  const target = await ownCluster(progress, 'e2e');
+  const target = await ownCluster(progress, 'e2e', RUNTIME === 'sim' ? { gpus: 4, realNodes: 2 } : { gpus: 1 });
   up = target;
   const k = (...args: string[]): Promise<string> => target.kubectl(['-n', NS, ...args]);
   const get = async (kind: string, name: string): Promise<Json> => JSON.parse(await k('get', kind, name, '-o', 'json'));
