@@ -2,6 +2,7 @@ import { jitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { type ConfigRef, type Heartbeat, type Hello, zHeartbeatAnswer } from '../protocol/index.ts';
+import { fitJobs } from './fit-jobs.ts';
 import type { NetworkHttp } from './http.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 
@@ -27,6 +28,8 @@ export interface HeartbeatOptions {
 }
 
 const DEFAULT_MS = 15_000;
+/** What the network takes in one call (docs/protocol.md §2). */
+const BODY_BYTES = 64 << 10;
 
 /**
  * One heartbeat an interval: over the socket while one is open, over HTTP while it is down. It has its own loop, so that
@@ -79,8 +82,9 @@ export class Heartbeats {
       return;
     }
     try {
-      const named = this.#o.jobs();
-      const sent = this.#o.http.post('/v1/heartbeat', JSON.stringify({ ...body, jobs: named }), signal);
+      const whole = fitJobs({ ...body, jobs: this.#o.jobs() }, BODY_BYTES);
+      const named = whole.jobs;
+      const sent = this.#o.http.post('/v1/heartbeat', JSON.stringify(whole), signal);
       const answer = zHeartbeatAnswer.safeParse(await sent);
       metrics.heartbeats.inc({ via: 'http' });
       this.#lastAt = clock.monotonic();

@@ -19,6 +19,7 @@ class Peer {
   readonly network = new FrameWriter('net', this.domain, ONLINE);
   readonly sent: string[] = [];
   readonly heard: Inbound[] = [];
+  jobs: Hello['jobs'] = [];
   closed: { code: number; reason: string } | undefined;
   terminatedAt: number | undefined;
   buffered = 0;
@@ -50,7 +51,7 @@ class Peer {
     nonce: () => CLIENT_NONCE,
     now: () => this.clock.now(),
     onlineKeys: async () => [ONLINE.address],
-    hello: async () => ({ jobs: [] }) as unknown as Hello,
+    hello: async () => ({ jobs: this.jobs }) as unknown as Hello,
     onWelcome: () => {},
     onMessage: (message) => this.onMessage(message),
   });
@@ -225,6 +226,21 @@ describe('close codes of a session', () => {
       peer.events.closed(1006, status);
       expect(await peer.session.done).to.include({ code, own: false, welcomed: false });
     });
+
+  it('says hello with the jobs that fit into the smallest frame limit, running ones first', async () => {
+    const peer = new Peer();
+    const result = { attempt: 1, state: 'result' as const, deltas: 7 };
+    peer.jobs = [
+      { jobId: 'runs', attempt: 1, state: 'running', deltas: 3 },
+      ...Array.from({ length: 1_023 }, (_, i) => ({ jobId: `01JDVECTOR${i}`.padEnd(128, 'x'), ...result })),
+    ];
+    await peer.challenge();
+    const [hello = ''] = peer.sent;
+    expect(Buffer.byteLength(hello)).to.be.within(64_000, 65_536);
+    const { jobs } = JSON.parse(hello.slice(hello.indexOf('\n')));
+    expect(jobs).to.deep.equal(peer.jobs.slice(0, jobs.length));
+    expect(jobs[0].jobId).to.equal('runs');
+  });
 
   it('takes over retryAfterMs of a bye, ignores experimental types and answers 16 unknown ones once each', async () => {
     const peer = await new Peer().welcome();

@@ -29,6 +29,7 @@ import {
   zJobReceipt,
   zWelcome,
 } from '../protocol/index.ts';
+import { fitJobs } from './fit-jobs.ts';
 import type { OpenSocket, SocketPort } from './socket.ts';
 
 /** Every type that the network may send after welcome, with its schema. */
@@ -85,6 +86,7 @@ export interface SessionOptions {
 }
 
 const CEILING = 16 << 20;
+const HEADER = 400; // a header is below that
 const QUEUE_FRAMES = 64;
 const QUEUE_BYTES = 4 << 20;
 const PING_AFTER_MS = 15_000;
@@ -202,8 +204,7 @@ export class Session {
   }
 
   #send(t: string, payload: string): boolean {
-    // a header is below 400 bytes
-    if (Buffer.byteLength(payload) + 400 > this.#frameBytes) return false;
+    if (Buffer.byteLength(payload) + HEADER > this.#frameBytes) return false;
     this.#socket.send(this.#writer.write(t, payload, this.#o.now()));
     if (this.#socket.buffered() >= SLOW_BYTES) this.close(CLOSE.slow, 'outbound backlog');
     return true;
@@ -294,7 +295,8 @@ export class Session {
     this.#session = { nonce, keys, sentAt: this.#o.clock.monotonic() };
     this.#writer.rekey(keys);
     this.#phase = 'hello';
-    this.#send('hello', JSON.stringify({ node, clientNonce: nonce, ...body }));
+    const hello = fitJobs({ node, clientNonce: nonce, ...body }, this.#frameBytes - HEADER);
+    this.#send('hello', JSON.stringify(hello));
     void this.#expectWithin('welcome', 20_000, () => this.#phase !== 'hello');
   }
 
