@@ -42,6 +42,8 @@ before(async function () {
   const progress = terminalProgress();
   const target = await ownCluster(progress, 'e2e', RUNTIME === 'sim' ? { gpus: 4, realNodes: 2 } : { gpus: 1 });
   up = target;
+  // the second machine is for those tests that ask for it: operator and network service stay on the first
+  if (target.cluster?.peer) await target.kubectl(['cordon', target.cluster.peer.nodeName]);
   const k = (...args: string[]): Promise<string> => target.kubectl(['-n', NS, ...args]);
   const get = async (kind: string, name: string): Promise<Json> => JSON.parse(await k('get', kind, name, '-o', 'json'));
   try {
