@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { NetworkApi } from '../../hack/demo/ask.ts';
@@ -28,6 +29,12 @@ describe('an API server that answers nobody', function () {
       },
     };
     await target.kubectl(['apply', '-f', '-'], JSON.stringify(service));
+    const open = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const socket = connect(NODE_PORT, target.cluster?.nodeAddress, () => resolve(socket.destroy() !== undefined));
+        socket.once('error', () => resolve(false));
+      });
+    await eventually('the port is open', open);
   });
   after(async () => {
     if (frozen) e2e().target.cluster?.freeze('kube-apiserver', false);

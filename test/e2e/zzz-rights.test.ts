@@ -33,6 +33,20 @@ const asked = (): Map<string, Set<number>> => {
   return found;
 };
 
+/** What a run of this suite does not bring about. */
+const NOT_HERE: readonly (readonly [RegExp, string])[] = [
+  [/^update .+\/finalizers$/, 'where OwnerReferencesPermissionEnforcement is on'],
+  [/persistentvolumeclaims$/, 'claim templates'],
+  [/networkpolicies$/, 'isolation PodPolicy'],
+  [/kueue/, 'where Kueue is installed'],
+  [
+    /^get (resultity\.com\/|\/pods|\/nodes)/,
+    'asked past the cache when a write was refused, or before a pod is called lost',
+  ],
+  [/^delete resultity\.com\/approvedmodels$/, 'a model that vanished from the snapshot'],
+  [/^patch resultity\.com\/(resultityfleets|resultitynetworks)$/, 'finalizers and annotations of these'],
+];
+
 const rights = (rules: readonly Rule[]): string[] =>
   rules.flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) => resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`))),
@@ -55,12 +69,19 @@ describe('the operator’s rights', () => {
       'create /secrets',
     ]);
   });
-  it('are listed with those that nothing in this run needed', () => {
+  it('are all needed: each that was not used here has its reason', () => {
     const used = asked();
     const granted = rights([...NAMESPACED_RULES, ...CLUSTER_RULES, ...LEASE_RULES]);
     const unused = granted.filter((right) => !used.has(right) && !right.startsWith('bind '));
-    process.stdout.write(`      ${granted.length} rights, never used here: ${unused.join(', ') || 'none'}\n`);
-    // Watches of leases and the like would be a right too many; what a run of one cluster cannot bring about is named in rbac.ts.
-    expect(unused.length).to.be.lessThan(granted.length / 3);
+    const reasonOf = (right: string): string | undefined => {
+      const [verb, what] = right.split(' ');
+      if (verb === 'create' && used.has(`patch ${what}`)) return 'a server-side apply that creates is logged as patch';
+      if (verb === 'list' && used.has(`watch ${what}`))
+        return 'the first list is streamed by a watch; older servers need it';
+      return NOT_HERE.find(([pattern]) => pattern.test(right))?.[1];
+    };
+    process.stdout.write(`      ${granted.length} rights, ${unused.length} not used here\n`);
+    for (const right of unused) process.stdout.write(`        ${right}: ${reasonOf(right) ?? 'no reason'}\n`);
+    expect(unused.filter((right) => reasonOf(right) === undefined)).to.deep.equal([]);
   });
 });
