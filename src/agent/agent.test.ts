@@ -99,7 +99,9 @@ describe('the agent against a small network, with the real launcher and a stand-
     await until('its result', () => network.results.length === 1, 20_000);
     const held = network.linesOf('cut');
     expect(network.lastResult().output.split('\n').slice(0, held.length)).to.deep.equal(held);
-    expect(rig.calls().filter((c) => c.request === 'cut.1')).to.have.length(1);
+    const calls = () => rig.calls().filter((c) => c.request === 'cut.1');
+    await until('the engine’s own log of it', () => calls().length > 0);
+    expect(calls()).to.have.length(1);
   });
 
   it('resends the very bytes of an unreceipted result after a crash, and gives up what it had only accepted', async () => {
