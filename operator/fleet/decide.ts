@@ -48,26 +48,26 @@ export const decideFleet = ({ fleet, nodes, now }: FleetFacts): FleetDecision =>
   const leaving = fleet.metadata.deletionTimestamp !== undefined;
   const staying = nodes.filter((n) => n.metadata.deletionTimestamp === undefined).sort(byUse(pools));
   const kept = leaving ? [] : staying.slice(0, replicas);
-  const braked = brakeOf(nodes).status === 'True';
-  const removed = leaving || braked ? [] : staying.slice(replicas).reverse();
+  const brake = brakeOf(nodes);
+  const removed = leaving || brake.status === 'True' ? [] : staying.slice(replicas).reverse();
   const identities = identitiesOf(fleet, removed);
+  const byName = new Map(kept.map((n) => [nameOf(n), n]));
+  const secrets = new Map(identities.map((i) => [i.name, i.secretName]));
   const taken = new Map<string, number>();
-  const wanted = [...kept.map(nameOf), ...freeNames(fleet, nodes, leaving ? 0 : replicas - kept.length)]
+  const wanted = [...byName.keys(), ...freeNames(fleet, nodes, leaving ? 0 : replicas - kept.length)]
     .sort((a, b) => ordinalOf(a) - ordinalOf(b))
     .map((member) => {
-      const there = kept.find((n) => nameOf(n) === member);
+      const there = byName.get(member);
       const pool = choosePool(pools, there?.spec.placement.pool, taken);
       if (pool) taken.set(pool.name, (taken.get(pool.name) ?? 0) + 1);
-      const secret = there
-        ? there.spec.identity.secretRef?.name
-        : identities.find((i) => i.name === member)?.secretName;
+      const secret = there ? there.spec.identity.secretRef?.name : secrets.get(member);
       return { name: member, spec: withKey(inPool(template, pool), secret) };
     });
   return {
     wanted,
     remove: removed.map(nameOf),
     minAvailable: Math.max(0, replicas - countOf(rollout.maxUnavailable, replicas)),
-    status: statusOf(fleet, nodes, taken, identities, now),
+    status: statusOf(fleet, nodes, taken, identities, brake, now),
   };
 };
 
@@ -157,6 +157,7 @@ const statusOf = (
   nodes: readonly ResultityNode[],
   taken: ReadonlyMap<string, number>,
   identities: FleetIdentity[],
+  brake: Verdict,
   now: number,
 ): ResultityFleetStatus => {
   const { replicas, pools } = fleet.spec;
@@ -180,7 +181,7 @@ const statusOf = (
         : verdict('False', 'TooFewAvailable', `${ready} of ${replicas} nodes are ready`),
     ],
     ['Progressing', progressing],
-    ['FleetBrake', brakeOf(nodes)],
+    ['FleetBrake', brake],
   ];
   let conditions: readonly Condition[] = fleet.status?.conditions ?? [];
   for (const [type, v] of verdicts)
