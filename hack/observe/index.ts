@@ -9,7 +9,7 @@
  * Invariant: an expression with a metric that nobody registers makes the generator throw.
  */
 import { CATALOG } from './catalog.ts';
-import { DASHBOARDS } from './dashboards.ts';
+import { DASHBOARDS } from './dashboards/index.ts';
 import { dashboardOf } from './panels.ts';
 import { referenceOf } from './reference.ts';
 

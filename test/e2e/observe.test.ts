@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { stringify } from 'yaml';
 import { terminalProgress } from '../../hack/lib/index.ts';
-import { DASHBOARDS } from '../../hack/observe/dashboards.ts';
+import { DASHBOARDS } from '../../hack/observe/dashboards/index.ts';
 import type { PanelSpec } from '../../hack/observe/panels.ts';
 import { prometheusProgram } from '../../hack/observe/prometheus.ts';
 import { Load } from './load.ts';
