@@ -49,7 +49,13 @@ export const startAgent = async (options: AgentOptions): Promise<RunningAgent> =
       metrics: options.metrics,
       ready: () => notReady({ manager, connection, drain }),
       status: () => statuszOf(view(), jobs, results, heartbeats),
-      checks: { [RUNTIME_READY_PATH]: () => (manager.serving ? undefined : 'the engine is not ready or not tested') },
+      checks: {
+        // Asked right after a container's start, when the last look may still show the engine before it.
+        [RUNTIME_READY_PATH]: async () => {
+          await watch.look();
+          return manager.serving ? undefined : 'the engine is not ready or not tested';
+        },
+      },
     },
     settings.port,
   );

@@ -46,6 +46,8 @@ export class EngineWatch {
   /** launcher.startedAt of the engine that was ready last, and of the one that was given up. */
   #readyStart: number | undefined;
   #wedgedStart: number | undefined;
+  #looking: Promise<EngineView> | null = null;
+  #queued: Promise<EngineView> | null = null;
 
   constructor(link: LauncherLink, engine: Pick<EngineClient, 'health' | 'metrics'>, clock: Clock) {
     this.#link = link;
@@ -66,7 +68,26 @@ export class EngineWatch {
     for (const listener of this.#listeners) listener();
   }
 
-  async look(): Promise<EngineView> {
+  /** A look that begins after this call: never what was seen before it. One at a time, and all who wait share the next. */
+  look(): Promise<EngineView> {
+    if (this.#queued) return this.#queued;
+    const before = this.#looking;
+    const begin = (): Promise<EngineView> => {
+      this.#queued = null;
+      const look = this.#look();
+      this.#looking = look;
+      const over = (): void => {
+        if (this.#looking === look) this.#looking = null;
+      };
+      look.then(over, over);
+      return look;
+    };
+    if (!before) return begin();
+    this.#queued = before.then(begin, begin);
+    return this.#queued;
+  }
+
+  async #look(): Promise<EngineView> {
     const facts = await this.#link.facts();
     // without a process there is nobody to ask
     const health =

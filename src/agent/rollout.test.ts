@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { AgentRig } from '../../test/support/agent-rig.ts';
 import { MINI_MODEL, MiniNetwork } from '../../test/support/mini-network.ts';
 import { until } from '../../test/support/until.ts';
+import { RUNTIME_READY_PATH } from '../api/contract.ts';
 import { statusOf } from './node-view.ts';
 
 const image = (c: string): string => `registry.example/vllm@sha256:${c.repeat(64)}`;
@@ -49,6 +50,15 @@ describe('an agent in a pod whose images are patched in place', function () {
     await until('Active again', () => network.connected && phase() === 'Active', 20_000);
     network.offer();
     await until('a result', () => network.results.length === 1, 10_000);
+  });
+
+  it('calls the runtime ready by what stands when asked, not by its last look at an engine that is gone', async () => {
+    const ask = async () => (await fetch(`http://127.0.0.1:${rig.agent!.port}${RUNTIME_READY_PATH}`)).status;
+    expect(await ask()).to.equal(200);
+    rig.launcher?.kill('SIGSTOP');
+    process.kill(view().engine.facts!.pid!, 'SIGKILL');
+    expect(await ask()).to.equal(503);
+    rig.launcher?.kill('SIGCONT');
   });
 
   it('takes the image that was patched in for its own, and extends to the configuration that needs it', async () => {

@@ -11,8 +11,8 @@ export interface Observed {
   readonly ready?: () => string | undefined;
   /** JSON for people and the kubectl plug-in. */
   readonly status?: () => unknown;
-  /** Further read-only paths: 204 when the check passes, 503 with the text otherwise. */
-  readonly checks?: Readonly<Record<string, () => string | undefined>>;
+  /** Further read-only paths: 200 when the check passes, 503 with the text otherwise or when it rejects. */
+  readonly checks?: Readonly<Record<string, () => Promise<string | undefined>>>;
 }
 
 /**
@@ -33,7 +33,13 @@ export const serveObserved = async (
     if (request.method !== 'GET' && request.method !== 'HEAD') return send(405, 'method not allowed\n');
     const path = request.url?.split('?')[0] ?? '/';
     const extra = observed.checks?.[path];
-    if (extra) return send(...check(extra()));
+    if (extra) {
+      extra().then(
+        (verdict) => send(...check(verdict)),
+        () => send(...check('the check failed')),
+      );
+      return;
+    }
     switch (path) {
       case '/metrics':
         observed.metrics.text().then(
