@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { FakeClock } from '../../test/support/fake-clock.ts';
+import { until } from '../../test/support/until.ts';
 import { createLogger } from '../lib/log.ts';
 import { NetworkError } from './http.ts';
 import { ExecutionRecord } from './record.ts';
@@ -140,5 +141,47 @@ describe('the execution record', () => {
     record.unreceipted = () => [];
     await record.prune();
     expect(readdirSync(dir).sort()).to.deep.equal(before.slice(2));
+  });
+
+  it('keeps at most 256 MiB, the newest, and what is said of a job whose result has no receipt', async () => {
+    const dir = folder();
+    /** A chunk of so many bytes that takes no room on the disk. */
+    const chunk = (n: number, bytes: number, jobId = 'settled'): string => {
+      const name = `${String(n).padStart(16, '0')}.ndjson`;
+      writeFileSync(join(dir, name), `${JSON.stringify({ n, jobId })}\n`);
+      truncateSync(join(dir, name), bytes);
+      utimesSync(join(dir, name), clock.now() / 1000, clock.now() / 1000);
+      return name;
+    };
+    const record = await open(dir);
+    const all = [chunk(2, 1 << 20, 'waiting'), chunk(3, 100), chunk(4, 128 << 20), chunk(5, 128 << 20)];
+    record.unreceipted = () => ['waiting'];
+    await record.prune();
+    expect(readdirSync(dir).sort()).to.deep.equal([all[0], all[2], all[3]]);
+    record.unreceipted = () => [];
+    await record.prune();
+    expect(readdirSync(dir).sort()).to.deep.equal(all.slice(2));
+  });
+
+  it('is bounded also while the network is away', async () => {
+    const dir = folder();
+    const away = { post: () => Promise.reject(new NetworkError('unreachable', 'away')) };
+    const logger = createLogger('test', 'silent');
+    const record = new ExecutionRecord({ dir, clock, logger, http: away, onLost: (m) => lost.push(m) });
+    await record.open();
+    write(record, 1);
+    await record.upload().catch(() => {});
+    const [old] = readdirSync(dir);
+    const weekAgo = (clock.now() - 8 * 86_400_000) / 1000;
+    utimesSync(join(dir, old as string), weekAgo, weekAgo);
+    const stop = new AbortController();
+    const run = record.run(stop.signal);
+    write(record, 1);
+    record.flush();
+    await clock.advance(5_000);
+    await until('the old chunk goes', () => !readdirSync(dir).includes(old as string));
+    expect(readdirSync(dir)).to.have.length(1);
+    stop.abort();
+    await run;
   });
 });

@@ -82,7 +82,7 @@ export class ExecutionRecord {
     this.#wake.abort();
   }
 
-  /** Uploads hourly and when asked; runs until `signal`. */
+  /** Uploads and tidies hourly and when asked; runs until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#o;
     while (!signal.aborted) {
@@ -92,10 +92,13 @@ export class ExecutionRecord {
       await clock.sleep(5_000, signal).catch(() => {}); // what happens together goes up together
       if (this.#pending === 0) continue;
       try {
-        await this.upload(signal);
+        await this.upload(signal).catch((error: unknown) => {
+          if (!signal.aborted) logger.info({ error }, 'the execution record is not uploaded yet');
+        });
+        // its bounds hold whether or not the network takes it
         await this.prune();
       } catch (error) {
-        if (!signal.aborted) logger.info({ error }, 'the execution record is not uploaded yet');
+        logger.warn({ error }, 'the execution record cannot be tidied');
       }
     }
     await this.#tail;

@@ -1,11 +1,15 @@
 import { expect } from 'chai';
+import { MockAgent } from 'undici';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { SignerKit, testSigner } from '../../test/support/signer-kit.ts';
+import { until } from '../../test/support/until.ts';
 import { createLogger } from '../lib/log.ts';
 import { Secret } from '../lib/secret.ts';
 import { checksumAddress, type RegisterAnswer } from '../protocol/index.ts';
 import { Connection } from './connection.ts';
-import { NetworkError } from './http.ts';
+import { NetworkError, NetworkHttp } from './http.ts';
 import { type Registration, registerUntilAdmitted } from './registration.ts';
+import type { ServerClock } from './server-clock.ts';
 import type { Session, SessionEnd } from './session.ts';
 
 const NODE = '0x64f39eb885617a9f2ee24b0fe083562fffdebef9';
@@ -14,13 +18,17 @@ const answer = (state: string): RegisterAnswer =>
   ({ state, ownerProved: false, root: { version: 1 }, config: null }) as RegisterAnswer;
 
 /** Registration against a list of answers; the last one is repeated. */
-const rigOf = (answers: (RegisterAnswer | NetworkError)[], wallet = checksumAddress(OWNER)) => {
+const rigOf = (
+  answers: (RegisterAnswer | NetworkError)[],
+  wallet = checksumAddress(OWNER),
+  http?: Pick<NetworkHttp, 'post'>,
+) => {
   const clock = new FakeClock();
   const bodies: string[] = [];
   const states: string[] = [];
   const logs: string[] = [];
   const registration: Registration = {
-    http: {
+    http: http ?? {
       post: async (_path, body) => {
         const next = answers[Math.min(bodies.length, answers.length - 1)];
         bodies.push(body);
@@ -81,6 +89,31 @@ describe('registration', () => {
       expect(await rig.done).to.equal('admitted');
       expect(rig.states[0]).to.equal(`${code === 'revoked' ? 'revoked' : 'unregistered'} ${code}`);
     });
+  it('takes a call answered 426 for a version that only people can mend, and comes again in ten minutes', async () => {
+    const network = new MockAgent();
+    network.disableNetConnect();
+    const pool = network.get('https://io.example');
+    const error = { code: 'version', message: 'protocol 2 from here on', retryable: false };
+    const path = '/v1/register';
+    pool.intercept({ path, method: 'POST' }).reply(426, { error });
+    pool.intercept({ path, method: 'POST' }).reply(200, answer('registered'));
+    const http = new NetworkHttp({
+      endpoint: 'https://io.example',
+      dispatcher: network,
+      domain: new SignerKit().domain,
+      signer: testSigner('node'),
+      clock: { now: () => 0 } as ServerClock,
+    });
+    const rig = rigOf([], checksumAddress(OWNER), http);
+    await until('the refusal', () => rig.clock.waiting > 0);
+    expect(rig.states).to.deep.equal(['unregistered version']);
+    expect(rig.logs.join('')).to.contain('protocol 2 from here on');
+    await rig.clock.advance(599_999);
+    expect(network.pendingInterceptors()).to.have.length(1);
+    await rig.clock.advance(1);
+    expect(await rig.done).to.equal('admitted');
+    await network.close();
+  });
   it('backs off up to 30 s where the network is away, waits as long as it is told, and stops when asked', async () => {
     const away = rigOf([new NetworkError('unreachable', 'away')]);
     await away.clock.advance(600_000);

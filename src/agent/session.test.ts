@@ -3,6 +3,7 @@ import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { SignerKit, testSigner } from '../../test/support/signer-kit.ts';
 import { createLogger } from '../lib/log.ts';
 import { FrameWriter, type Hello, isTerminalClose, sessionId, type Welcome } from '../protocol/index.ts';
+import { Connection } from './connection.ts';
 import { afterSession, FRESH } from './reconnect.ts';
 import { type Inbound, Session } from './session.ts';
 import type { SocketEvents } from './socket.ts';
@@ -14,7 +15,7 @@ const CLIENT_NONCE = `0x${'2'.repeat(64)}` as const;
 
 /** One session over a socket in memory, with the network's end in the test's hands. */
 class Peer {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly domain = new SignerKit().domain;
   readonly network = new FrameWriter('net', this.domain, ONLINE);
   readonly sent: string[] = [];
@@ -26,35 +27,40 @@ class Peer {
   paused = 0;
   onMessage: (message: Inbound) => void = (m) => void this.heard.push(m);
   events!: SocketEvents;
-  readonly session = new Session({
-    open: (told) => {
-      this.events = told;
-      return {
-        send: (text) => void this.sent.push(text),
-        ping: () => {},
-        close: (code, reason) => {
-          this.closed ??= { code, reason };
-        },
-        terminate: () => {
-          this.terminatedAt ??= this.clock.monotonic();
-          told.closed(1006);
-        },
-        buffered: () => this.buffered,
-        pause: () => void this.paused++,
-        resume: () => {},
-      };
-    },
-    clock: this.clock,
-    logger: createLogger('test', 'silent'),
-    domain: this.domain,
-    signer: NODE,
-    nonce: () => CLIENT_NONCE,
-    now: () => this.clock.now(),
-    onlineKeys: async () => [ONLINE.address],
-    hello: async () => ({ jobs: this.jobs }) as unknown as Hello,
-    onWelcome: () => {},
-    onMessage: (message) => this.onMessage(message),
-  });
+  readonly session: Session;
+
+  constructor(clock = new FakeClock()) {
+    this.clock = clock;
+    this.session = new Session({
+      open: (told) => {
+        this.events = told;
+        return {
+          send: (text) => void this.sent.push(text),
+          ping: () => {},
+          close: (code, reason) => {
+            this.closed ??= { code, reason };
+          },
+          terminate: () => {
+            this.terminatedAt ??= this.clock.monotonic();
+            told.closed(1006);
+          },
+          buffered: () => this.buffered,
+          pause: () => void this.paused++,
+          resume: () => {},
+        };
+      },
+      clock: this.clock,
+      logger: createLogger('test', 'silent'),
+      domain: this.domain,
+      signer: NODE,
+      nonce: () => CLIENT_NONCE,
+      now: () => this.clock.now(),
+      onlineKeys: async () => [ONLINE.address],
+      hello: async () => ({ jobs: this.jobs }) as unknown as Hello,
+      onWelcome: () => {},
+      onMessage: (message) => this.onMessage(message),
+    });
+  }
 
   frame(t: string, payload: object | string): string {
     return this.network.write(t, typeof payload === 'string' ? payload : JSON.stringify(payload), this.clock.now());
@@ -214,6 +220,42 @@ describe('close codes of a session', () => {
       expect(next).to.deep.include({ kind: 'wait', ms: back ? 250 : 600_000 });
       expect(peer.clock.waiting).to.equal(0);
     });
+
+  it('ignores 4409 on a socket that it has replaced by itself', async () => {
+    const clock = new FakeClock();
+    const peers: Peer[] = [];
+    const stop = new AbortController();
+    const connection = new Connection({
+      clock,
+      logger: createLogger('test', 'silent'),
+      register: async () => {},
+      beforeHello: async () => {},
+      openSession: () => {
+        peers.push(new Peer(clock));
+        return (peers.at(-1) as Peer).session;
+      },
+      onEnd: () => undefined,
+      random: () => 0.5,
+    });
+    const run = connection.run(stop.signal);
+    await settle();
+    const [old] = peers as [Peer];
+    await old.welcome();
+    // half-open: nothing is heard for 40 s, and the process opens another socket
+    await clock.advance(41_000);
+    const [, fresh] = peers as [Peer, Peer];
+    await fresh.welcome();
+    old.events.closed(4409);
+    await old.say('bye', { reason: 'replaced', retryAfterMs: 600_000 });
+    await clock.advance(1_000);
+    expect(peers).to.have.length(2);
+    expect(connection.session).to.equal(fresh.session);
+    expect(await old.session.done).to.include({ code: 4009, own: true });
+    stop.abort();
+    fresh.events.closed(1006);
+    expect(await run).to.equal('stopped');
+    expect(clock.waiting).to.equal(0);
+  });
 
   for (const [status, code] of [
     [401, 4401],
