@@ -1,15 +1,20 @@
 import { stringify } from 'yaml';
 import { AGENT_RULES, CLUSTER_RULES, LEASE_RULES, NAMESPACED_RULES, type Rule } from '../operator/rbac.ts';
+import { schemaOf, valuesReference } from './codegen-values.ts';
 
-const FOLDER = 'charts/resultity-operator/files';
+const CHART = 'charts/resultity-operator';
+const FOLDER = `${CHART}/files`;
+
+/** The source of the chart's values. */
+export const VALUES = `${CHART}/values.yaml`;
 
 const rules = (all: readonly Rule[]): unknown[] => all.map(({ why: _, ...rule }) => rule);
 
 /**
  * What the chart takes from the code: the CRDs as they are, and the rights that operator/rbac.ts names, so that neither
- * can drift from the program.
+ * can drift from the program. And what is made from its values.yaml, whose text is `values`: the schema and docs/values.md.
  */
-export const generateChart = (crds: ReadonlyMap<string, string>): ReadonlyMap<string, string> =>
+export const generateChart = (crds: ReadonlyMap<string, string>, values: string): ReadonlyMap<string, string> =>
   new Map([
     ...[...crds].map(([path, text]): [string, string] => [`${FOLDER}/crds/${path.split('/').at(-1)}`, text]),
     [
@@ -21,4 +26,6 @@ export const generateChart = (crds: ReadonlyMap<string, string>): ReadonlyMap<st
         agent: rules(AGENT_RULES),
       })}`,
     ],
+    [`${CHART}/values.schema.json`, schemaOf(values)],
+    ['docs/values.md', valuesReference(values)],
   ]);

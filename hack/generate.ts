@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { apiGroupVersion } from '../src/api/resources.ts';
 import { type Api, crdFiles, docsFile, parsersFile, readApi } from './codegen/index.ts';
-import { generateChart } from './codegen-chart.ts';
+import { generateChart, VALUES } from './codegen-chart.ts';
 import { generateLauncher } from './codegen-launcher.ts';
 import { generateObserved } from './observe/index.ts';
 
@@ -20,7 +20,7 @@ export interface Generator {
 /** All of them, in the order in which they run. A new generator is a new line here. */
 export const generators: readonly Generator[] = [
   { name: 'api', run: generateApi },
-  { name: 'chart', run: async (root) => generateChart(crdFiles(await readSources(root))) },
+  { name: 'chart', run: generateOfChart },
   { name: 'launcher', run: () => Promise.resolve(new Map(generateLauncher().map(({ path, text }) => [path, text]))) },
   { name: 'observed', run: () => Promise.resolve(generateObserved()) },
 ];
@@ -28,6 +28,10 @@ export const generators: readonly Generator[] = [
 async function generateApi(root: string): Promise<ReadonlyMap<string, string>> {
   const api = await readSources(root);
   return new Map([...crdFiles(api), ...parsersFile(api), ...docsFile(api)]);
+}
+
+async function generateOfChart(root: string): Promise<ReadonlyMap<string, string>> {
+  return generateChart(crdFiles(await readSources(root)), await readFile(join(root, VALUES), 'utf8'));
 }
 
 const readSources = async (root: string): Promise<Api> => readApi(await apiSources(root), ...splitGroupVersion());
