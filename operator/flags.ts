@@ -39,7 +39,6 @@ export const zFlags = z.object({
   'watch-nodes': bool(true).describe(
     'List and watch Kubernetes nodes for the GPU inventory; without it GPUFit is Unknown.',
   ),
-  'gpu-resources': list.describe('Further extended resources that count as GPUs, comma separated.'),
   'metrics-port': int(8080, 0, 65_535).describe('Port of /metrics, /healthz, /readyz and /statusz.'),
   'leader-election': bool(true).describe('Hold a Lease before writing.'),
   'leader-election-namespace': z

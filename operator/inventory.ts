@@ -14,10 +14,9 @@ export { extendedRequests };
 
 /** The cluster's GPUs out of two caches, counted by what changes in them: a scale-up of thousands costs each decision little. */
 export class Inventory {
-  readonly #gpus: GpuInventory;
+  readonly #gpus = new GpuInventory();
 
-  constructor(nodes: Store<ClusterNode>, pods: Store<Pod>, resourceNames: readonly string[]) {
-    this.#gpus = new GpuInventory(resourceNames);
+  constructor(nodes: Store<ClusterNode>, pods: Store<Pod>) {
     for (const node of nodes.list()) this.#gpus.setNode(nodeFacts(node));
     for (const pod of pods.list()) this.#gpus.setPod(keyOf(pod), podUse(pod));
     nodes.subscribe(({ type, object }) => {
@@ -30,7 +29,9 @@ export class Inventory {
     });
   }
 
-  offers(): readonly GpuOffer[] {
+  /** @param asked the resource that a node asks for; counted from now on, whatever its name */
+  offers(asked?: string): readonly GpuOffer[] {
+    if (asked !== undefined) this.#gpus.include(asked);
     return this.#gpus.offers();
   }
 }

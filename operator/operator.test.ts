@@ -100,6 +100,19 @@ describe('the operator over the API double', function () {
     expect(condition('Ready', node())?.status).to.equal('True');
   });
 
+  it('finds a resource of any name on the Kubernetes nodes, as soon as a node asks for it', async () => {
+    const { client } = await start();
+    await client.create(KIND.kubernetesNode, { metadata: { name: 'machine' } });
+    const status = { allocatable: { 'example.com/resource': '2' } };
+    await client.patchMerge(KIND.kubernetesNode, { name: 'machine' }, { status }, { subresource: 'status' });
+    await client.create(KIND.network, networkManifest(network, NS) as unknown as ResultityNetwork);
+    const { spec, ...rest } = nodeManifest('gpu-a', NS) as unknown as ResultityNode;
+    const placement = { ...spec.placement, gpu: { resourceName: 'example.com/resource' } };
+    await client.create(KIND.node, { ...rest, spec: { ...spec, placement } });
+    await until('its fit', () => condition('GPUFit', node())?.reason === 'FitFound');
+    expect(condition('GPUFit', node())?.message).to.contain('fits example.com/resource');
+  });
+
   it('comes to one identity, one Secret and one pod when it dies between the address and its Secret', async () => {
     api.fault({
       when: (r) => r.method === 'POST' && r.path.endsWith('/secrets') && r.query.get('dryRun') === null,

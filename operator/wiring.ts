@@ -71,8 +71,7 @@ export const wire = (parts: Parts): EventRecorder => {
   const kubernetesNodes = flags['watch-nodes']
     ? manager.cache(KIND.kubernetesNode, { streamingList, transform: slimNode })
     : undefined;
-  const inventory =
-    kubernetesNodes === undefined ? undefined : new Inventory(kubernetesNodes, pods, flags['gpu-resources']);
+  const inventory = kubernetesNodes === undefined ? undefined : new Inventory(kubernetesNodes, pods);
   const views = new NetworkViews();
   const nodesOf = (network: string): readonly ResultityNode[] => nodes.byIndex(BY_NETWORK, network);
   const recorder = new EventRecorder({

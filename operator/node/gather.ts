@@ -86,7 +86,7 @@ export const gatherNode = async (
     network,
     pod,
     keySecret: 'unknown',
-    offers: s.inventory?.offers(),
+    offers: s.inventory?.offers(node.spec.placement.gpu?.resourceName),
     servers,
     sight: s.views.sight(networkKey, node.status?.nodeId ?? node.status?.agent?.nodeId),
     refusal: s.refusals.get(key),

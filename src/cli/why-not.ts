@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { ResultityNode } from '../api/index.ts';
+import type { ResultityFleet, ResultityNode } from '../api/index.ts';
 import { controllerOf } from '../kube/index.ts';
 import {
   type ClaimFacts,
@@ -16,7 +16,6 @@ import { type Io, UsageError } from './program.ts';
 
 interface Flags extends ClusterFlags {
   readonly output: string;
-  readonly gpuResources?: string;
 }
 
 /** `why-not NODE`: why a node has no place, by the operator's own planner over what the caller may see. */
@@ -27,19 +26,18 @@ export const whyNotCommand = (io: Io): Command =>
       .argument('<node>', 'a ResultityNode'),
   )
     .option('-o, --output <form>', 'text, wide (with every Kubernetes node) or json', 'text')
-    .option('--gpu-resources <list>', 'further extended resources that count as GPUs, as the operator was told')
     .action((name: string, flags: Flags) => {
       if (!['text', 'wide', 'json'].includes(flags.output))
         throw new UsageError(`--output is text, wide or json, not "${flags.output}"`);
       return withCluster(io, flags, async (cluster) => {
-        const answer = whyNot(await gather(cluster, name, flags.gpuResources?.split(',') ?? []));
+        const answer = whyNot(await gather(cluster, name));
         if (flags.output === 'json') io.out(JSON.stringify(answer, null, 2));
         else for (const line of whyNotLines(answer, flags.output === 'wide')) io.out(line);
       });
     });
 
 /** What a person may not see is left out, and said on stderr. */
-const gather = async (c: Cluster, name: string, resourceNames: readonly string[]): Promise<WhyNotFacts> => {
+const gather = async (c: Cluster, name: string): Promise<WhyNotFacts> => {
   const node = await c.get(KIND.node, name);
   const networkName = node.spec.networkRef.name;
   const owner = controllerOf(node);
@@ -65,17 +63,16 @@ const gather = async (c: Cluster, name: string, resourceNames: readonly string[]
     models: models.filter((m) => m.spec.networkRef.name === networkName),
     servers,
     fleet,
-    offers:
-      machines && gpuOffers(machines.map(nodeFacts), (pods ?? []).map(podUse), [...resourceNames, ...asked(node)]),
+    offers: machines && gpuOffers(machines.map(nodeFacts), (pods ?? []).map(podUse), asked(node, fleet)),
     claims,
   };
 };
 
-/** A made-up resource that the node asks for counts as GPUs, whatever the operator's flags say. */
-const asked = (node: ResultityNode): string[] => {
-  const resource = node.spec.placement.gpu?.resourceName;
-  return resource === undefined ? [] : [resource];
-};
+/** A resource of any name counts as GPUs when the node, or a pool of its fleet, asks for it. */
+const asked = (node: ResultityNode, fleet: ResultityFleet | undefined): string[] =>
+  [node.spec.placement, ...(fleet?.spec.pools ?? [])].flatMap(({ gpu }) =>
+    gpu === undefined ? [] : [gpu.resourceName],
+  );
 
 const podsEverywhere = async (c: Cluster) => {
   try {

@@ -45,7 +45,8 @@ interface Machine {
  * be kept beside it (groups.ts).
  */
 export class GpuInventory {
-  readonly #resourceNames: readonly string[];
+  /** Extended resources that count as GPUs because somebody asks for them. */
+  readonly #asked = new Set<string>();
   readonly #machines = new Map<string, Machine>();
   readonly #pods = new Map<string, PodUse>();
   /** By machine, by resource; kept for machines that are not known (yet), too. */
@@ -55,9 +56,12 @@ export class GpuInventory {
   /** Machines whose free GPUs have changed since the list was made. */
   readonly #moved = new Set<Machine>();
 
-  /** @param resourceNames more extended resources that count as GPUs (a made-up one in a test cluster, say) */
-  constructor(resourceNames: readonly string[] = []) {
-    this.#resourceNames = resourceNames;
+  /** Counts a resource of any name from now on: one that a node asks for is a GPU to it. */
+  include(resourceName: string): void {
+    if (isGpuResource(resourceName) || this.#asked.has(resourceName)) return;
+    this.#asked.add(resourceName);
+    for (const machine of this.#machines.values()) this.#count(machine);
+    this.#list = undefined;
   }
 
   setNode(facts: NodeFacts): void {
@@ -130,7 +134,7 @@ export class GpuInventory {
     const { facts } = machine;
     const used = this.#used.get(facts.name);
     machine.offers = Object.entries(facts.allocatable).flatMap(([resourceName, amount]) => {
-      if (!isGpuResource(resourceName) && !this.#resourceNames.includes(resourceName)) return [];
+      if (!isGpuResource(resourceName) && !this.#asked.has(resourceName)) return [];
       const total = Number.parseInt(amount, 10);
       if (!(total > 0)) return [];
       const free = Math.max(0, total - (used?.get(resourceName) ?? 0));
@@ -145,13 +149,17 @@ const sameUse = (a: PodUse, b: PodUse): boolean => {
   return left.length === right.length && left.every(([name, count]) => b.requests[name] === count);
 };
 
-/** The offers of one state of a cluster, for those who look once. */
+/**
+ * The offers of one state of a cluster, for those who look once.
+ * @param asked names of resources that count besides those known to be GPUs
+ */
 export const gpuOffers = (
   nodes: Iterable<NodeFacts>,
   pods: Iterable<PodUse>,
-  resourceNames: readonly string[] = [],
+  asked: readonly string[] = [],
 ): readonly GpuOffer[] => {
-  const inventory = new GpuInventory(resourceNames);
+  const inventory = new GpuInventory();
+  for (const name of asked) inventory.include(name);
   let n = 0;
   for (const pod of pods) inventory.setPod(String(n++), pod);
   for (const node of nodes) inventory.setNode(node);

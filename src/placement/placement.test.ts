@@ -107,6 +107,22 @@ describe('placement: inventory', () => {
     inventory.setPod('x', { nodeName: 'a', finished: true, requests: { 'nvidia.com/gpu': 1 } });
     expect(inventory.offers()[0]).to.include({ free: 8 });
   });
+  it('counts a resource of any name once somebody asks for it, and gives the same list until then', () => {
+    const inventory = new GpuInventory();
+    inventory.setNode(node('a', { 'nvidia.com/gpu': '1', 'example.com/resource': '2' }));
+    inventory.setPod('x', { nodeName: 'a', finished: false, requests: { 'example.com/resource': 1 } });
+    const before = inventory.offers();
+    expect(before.map((o) => o.resourceName)).to.deep.equal(['nvidia.com/gpu']);
+    inventory.include('nvidia.com/gpu');
+    expect(inventory.offers()).to.equal(before);
+    inventory.include('example.com/resource');
+    expect(inventory.offers().map((o) => [o.resourceName, o.free, o.total])).to.deep.equal([
+      ['nvidia.com/gpu', 1, 1],
+      ['example.com/resource', 1, 2],
+    ]);
+    inventory.setNode(node('b', { 'example.com/resource': '4' }));
+    expect(inventory.offers()[2]).to.include({ free: 4 });
+  });
   it('reads memory labels in bytes and shares it among replicas', () => {
     const labels = { 'nvidia.com/gpu.memory': String(80 * 1024 ** 3), 'nvidia.com/gpu.replicas': '4' };
     expect(gpuOffers([node('a', { 'nvidia.com/gpu': '4' }, labels)], [])[0]?.memoryMiB).to.equal(20_480);
