@@ -22,6 +22,7 @@ import type { NetworkMetrics } from './metrics.ts';
 import { newJobId, type Random } from './random.ts';
 import type { Limits } from './settings.ts';
 import type { Store } from './store.ts';
+import { billsPassedOn } from './verdict.ts';
 
 /** How jobs reach nodes. */
 export interface NodeLink {
@@ -50,6 +51,8 @@ type JobRef = { readonly jobId: string; readonly attempt: number };
 /** An ended job is kept for results that are still under way. */
 const KEPT_MS = 600_000;
 const TICK_MS = 200;
+/** How often it is written down how much of their answers callers were given. */
+const NOTE_MS = 1_000;
 /** How long ended jobs may wait to be forgotten. */
 const REST_MS = 30_000;
 /** How often a desk that closes looks whether all have their answer. */
@@ -63,6 +66,9 @@ export class JobDesk {
   readonly #ports: DeskPorts;
   readonly #dispatcher: Dispatcher;
   readonly #jobs = new Map<string, Job>();
+  /** Jobs of which lines were passed on since the last note of them. */
+  readonly #passing = new Set<Job>();
+  #notedAt = 0;
   #ticking = false;
   #rest: AbortController | undefined;
   #closed = false;
@@ -156,6 +162,7 @@ export class JobDesk {
     if (fresh.length === 0) return;
     job.lines.add(fresh);
     job.passedOn += fresh.length;
+    this.#passing.add(job);
     this.#dispatcher.callerSaw(ref.jobId);
     job.sink.lines(fresh);
   }
@@ -274,7 +281,24 @@ export class JobDesk {
   #end(job: Job, ending: Ending, outcome: string): void {
     job.ending = ending;
     job.keptUntil = this.#now() + KEPT_MS;
+    this.#passing.delete(job);
+    // what is accepted needs no note any more
+    if (outcome !== 'completed')
+      this.#note(job, ending.kind === 'cancelled' && billsPassedOn(ending.reason) ? job.passedOn : 0);
     this.#ports.metrics.jobs.inc({ outcome });
+  }
+
+  /** A result may come to a service that was killed since: then this is all that is known of its caller's part (docs/protocol.md §5). */
+  #note(job: Job, lines: number): void {
+    if (job.notedPassedOn === lines) return;
+    job.notedPassedOn = lines;
+    this.#ports.store.notePassedOn(job.jobId, lines);
+  }
+  #notePassing(now: number): void {
+    if (now - this.#notedAt < NOTE_MS) return;
+    this.#notedAt = now;
+    for (const job of this.#passing) this.#note(job, job.passedOn);
+    this.#passing.clear();
   }
 
   /** Ticks while there is a job that time can change, and rests while there are only ended ones; a new job ends the rest. */
@@ -289,6 +313,7 @@ export class JobDesk {
         else await this.#restFor(REST_MS);
         const now = this.#now();
         this.#run(this.#dispatcher.tick(now));
+        this.#notePassing(now);
         for (const job of this.#jobs.values()) if (job.keptUntil <= now) this.#jobs.delete(job.jobId);
       }
       this.#ticking = false;

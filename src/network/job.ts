@@ -68,6 +68,8 @@ export class Job {
   lines = new ReceivedLines();
   /** Lines that the caller was given, over all of the job. */
   passedOn = 0;
+  /** As many of them as the store was told of. */
+  notedPassedOn = 0;
   ending: Ending | undefined;
   /** Monotonic time after which an ended job is forgotten. */
   keptUntil = Number.POSITIVE_INFINITY;

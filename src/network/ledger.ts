@@ -17,7 +17,7 @@ import {
 import type { Job } from './job.ts';
 import type { AttemptRow, NodeRow, Store, Tokens } from './store.ts';
 import { countOutput } from './tokens.ts';
-import { type JobView, judge } from './verdict.ts';
+import { forgotten, type JobView, judge } from './verdict.ts';
 
 export interface LedgerPorts {
   readonly store: Store;
@@ -60,13 +60,14 @@ export class Ledger {
     const hash: Hex32 = `0x${Buffer.from(digest).toString('hex')}`;
     const before = store.receiptOf(hash);
     const offer = store.attempt(result.jobId, result.attempt);
+    const view = job ? viewOf(job) : forgotten(store.passedOn(result.jobId));
     const judgement = judge({
       receipted: before !== undefined,
       attempt: result.attempt,
       latestAttempt: store.latestAttempt(result.jobId),
       acceptedElsewhere: store.isAccepted(result.jobId),
       matches: offer !== undefined && fits(message, offer) && (job?.lines.isPrefixOf(output) ?? true),
-      job: viewOf(job),
+      job: view,
     });
     if (judgement.kind === 'repeat')
       return {
@@ -85,7 +86,7 @@ export class Ledger {
       receivedAt: clock.now(),
     });
     const row = this.#ports.nodeOf(node);
-    const tokens = tokensOf(message, offer, judgement.billing, job?.passedOn ?? 0);
+    const tokens = tokensOf(message, offer, judgement.billing, view.kind === 'cancelled' ? view.passedOn : 0);
     store.saveReceipt({
       resultHash: hash,
       result,
@@ -115,8 +116,7 @@ const fits = ({ result, output }: JobResultMessage, offer: AttemptRow): boolean 
   result.outputHash === sha256Hex(output) &&
   (offer.kind !== 'embeddings' || result.completionTokens === 0);
 
-const viewOf = (job: Job | undefined): JobView => {
-  if (!job) return { kind: 'ended' };
+const viewOf = (job: Job): JobView => {
   if (!job.ending) return { kind: 'wanted' };
   return job.ending.kind === 'cancelled'
     ? { kind: 'cancelled', reason: job.ending.reason, passedOn: job.passedOn }

@@ -7,6 +7,7 @@ const SCHEMA = `
 create table if not exists nodes (node text primary key, row text not null) strict;
 create table if not exists binds (owner text not null, nonce text not null, primary key (owner, nonce)) strict;
 create table if not exists attempts (job text not null, attempt integer not null, row text not null, primary key (job, attempt)) strict;
+create table if not exists passed_on (job text primary key, lines integer not null) strict;
 create table if not exists receipts (
   hash text primary key, job text not null, verdict text not null, key_id text, received_at integer not null, row text not null) strict;
 create index if not exists receipts_by_job on receipts (job);
@@ -34,6 +35,8 @@ export class SqliteStore implements Store {
   readonly #statements = new Map<string, StatementSync>();
   /** Offers not yet written, by job. */
   readonly #noted = new Map<string, AttemptRow[]>();
+  /** Lines passed on that are not yet written, by job. */
+  readonly #passedOn = new Map<string, number>();
   readonly #log: LogSync;
   #group: Group | undefined;
   #turn: NodeJS.Immediate | undefined;
@@ -80,6 +83,14 @@ export class SqliteStore implements Store {
     const found = this.#one('select max(attempt) as n from attempts where job = ?', jobId)?.n as number | null;
     const all = found === null || found === undefined ? noted : [...noted, found];
     return all.length > 0 ? Math.max(...all) : undefined;
+  }
+  notePassedOn(jobId: string, lines: number): void {
+    this.#passedOn.set(jobId, lines);
+    this.#schedule();
+  }
+  passedOn(jobId: string): number {
+    const noted = this.#passedOn.get(jobId);
+    return noted ?? Number(this.#one('select lines from passed_on where job = ?', jobId)?.lines ?? 0);
   }
 
   receiptOf(resultHash: string): JobReceiptMessage | undefined {
@@ -159,17 +170,18 @@ export class SqliteStore implements Store {
     }
     return work();
   }
-  /** Writes the open group to the log, with the offers noted before it. @throws when nothing of it was kept */
+  /** Writes the open group to the log, with what was noted before it. @throws when nothing of it was kept */
   #commit(): void {
     const hadGroup = this.#group !== undefined;
     const waiting = this.#group?.waiting ?? [];
-    if (!this.#group && this.#noted.size === 0) return;
+    if (!this.#group && this.#noted.size === 0 && this.#passedOn.size === 0) return;
     try {
       if (!this.#group) this.#db.exec('begin immediate');
       this.#group = undefined;
       this.#writeNoted();
       this.#db.exec('commit');
       this.#noted.clear();
+      this.#passedOn.clear();
     } catch (error) {
       // a full disk may have rolled back by itself
       if (this.#db.isTransaction) this.#db.exec('rollback');
@@ -203,6 +215,7 @@ export class SqliteStore implements Store {
     for (const rows of this.#noted.values())
       for (const row of rows)
         this.#run('insert or ignore into attempts values (?, ?, ?)', row.jobId, row.attempt, JSON.stringify(row));
+    for (const [job, lines] of this.#passedOn) this.#run('insert or replace into passed_on values (?, ?)', job, lines);
   }
 
   #statement(sql: string): StatementSync {

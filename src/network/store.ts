@@ -80,7 +80,7 @@ export interface LedgerEntry {
 
 /**
  * What the service must not forget. Synchronous, one writer: what is written is read back at once, and what a call returned
- * from is durable, but for `saveReceipt` (then `durable` tells), `saveNodeSoon` and `noteAttempt` (an offer is no promise).
+ * from is durable, but for `saveReceipt` (then `durable` tells), `saveNodeSoon`, `noteAttempt` and `notePassedOn` (no promises).
  */
 export interface Store {
   nodes(): NodeRow[];
@@ -93,6 +93,9 @@ export interface Store {
   noteAttempt(row: AttemptRow): void;
   attempt(jobId: string, attempt: number): AttemptRow | undefined;
   latestAttempt(jobId: string): number | undefined;
+  /** Lines of its answer that a job's caller was given, or 0 once they are not to be billed; replaces what was noted before. */
+  notePassedOn(jobId: string, lines: number): void;
+  passedOn(jobId: string): number;
 
   receiptOf(resultHash: string): JobReceiptMessage | undefined;
   isAccepted(jobId: string): boolean;

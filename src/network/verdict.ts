@@ -6,8 +6,15 @@ export type JobView =
   | { readonly kind: 'wanted' }
   /** The caller left or an operator ended it; `passedOn` lines had been given out by then. */
   | { readonly kind: 'cancelled'; readonly reason: CancelReason; readonly passedOn: number }
-  /** Ended in another way, or forgotten by a restart. */
+  /** Ended in another way, or forgotten by a restart before anything of the answer was passed on. */
   | { readonly kind: 'ended' };
+
+/** Cancelled for such a reason, a job is billed by what was passed on. */
+export const billsPassedOn = (reason: CancelReason): boolean => reason === 'client_gone' || reason === 'operator';
+
+/** A job that this process does not hold: whoever waited for it left when the process that held it ended. */
+export const forgotten = (passedOn: number): JobView =>
+  passedOn > 0 ? { kind: 'cancelled', reason: 'client_gone', passedOn } : { kind: 'ended' };
 
 export interface Case {
   /** A receipt for the same resultHash is in the ledger. */
@@ -38,7 +45,7 @@ export const judge = (c: Case): Judgement => {
     case 'wanted':
       return { kind: 'new', verdict: 'accepted', billing: 'full' };
     case 'cancelled':
-      return c.job.passedOn > 0 && (c.job.reason === 'client_gone' || c.job.reason === 'operator')
+      return c.job.passedOn > 0 && billsPassedOn(c.job.reason)
         ? { kind: 'new', verdict: 'accepted', billing: 'passedOn' }
         : unbilled('late');
     case 'ended':

@@ -164,6 +164,9 @@ export class StoreVolume {
       noteAttempt: (row: AttemptRow) => step(`attempt ${name(row)}`, (s) => s.noteAttempt(row)),
       attempt: (jobId, attempt) => store.attempt(jobId, attempt),
       latestAttempt: (jobId) => store.latestAttempt(jobId),
+      notePassedOn: (jobId, lines) =>
+        step(`passed on ${jobId.slice(-6)} ${lines}`, (s) => s.notePassedOn(jobId, lines)),
+      passedOn: (jobId) => store.passedOn(jobId),
       receiptOf: (hash) => store.receiptOf(hash),
       isAccepted: (jobId) => store.isAccepted(jobId),
       saveReceipt: (entry: LedgerEntry) =>
