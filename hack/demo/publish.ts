@@ -11,6 +11,8 @@ export type Runtime = 'vllm' | 'sim';
 /** A model as the demo's network serves and publishes it. */
 export interface ServedModel extends Omit<SnapshotModel, 'described' | 'sourceUrl'> {
   readonly folder: string;
+  /** What the engine that serves it is published for. */
+  readonly accelerators: readonly ('cpu' | 'nvidia')[];
   /** Makes the model's files, once, and says where. */
   ensure(progress: Progress): Promise<string>;
 }
@@ -23,6 +25,7 @@ const MODELS: Readonly<Record<Runtime, readonly [ServedModel, ServedModel]>> = (
     args: { 'max-model-len': '2048', dtype: 'bfloat16', 'max-num-seqs': '8', 'enforce-eager': 'true' },
     expect: 'Paris',
     maxFirstTokenMs: 60_000,
+    accelerators: ['cpu'],
   } as const;
   const standin = {
     name: 'standin',
@@ -30,6 +33,7 @@ const MODELS: Readonly<Record<Runtime, readonly [ServedModel, ServedModel]>> = (
     args: { 'max-model-len': '2048', 'max-num-seqs': '8' },
     expect: 'resultity-runtime-sim',
     maxFirstTokenMs: 10_000,
+    accelerators: ['cpu', 'nvidia'], // it computes nothing
   } as const;
   return {
     vllm: [
@@ -69,7 +73,9 @@ export const publish = async (installed: Installed, models: readonly ServedModel
   const { dir, images } = installed;
   const described = await Promise.all(models.map((model) => describe(dir, model)));
   const file = join(dir, '..', 'snapshot.yaml');
-  writeFileSync(file, draftSnapshot(described, imagesOf(images)));
+  const runtimes = (models[0]?.accelerators ?? []).map((accelerator) => ({ accelerator, image: images.runtime.ref }));
+  if (images.standin) runtimes.push({ accelerator: 'nvidia', image: images.standin.ref });
+  writeFileSync(file, draftSnapshot(described, imagesOf(images), runtimes));
   return publisher(installed, '--to', ['publish', '--snapshot', file]);
 };
 
@@ -85,7 +91,10 @@ const publisher = ({ dir, reach }: Installed, to: string, args: readonly string[
     ]),
   );
 
-const describe = async (dir: string, { folder, ensure: _, ...model }: ServedModel): Promise<SnapshotModel> => ({
+const describe = async (
+  dir: string,
+  { folder, ensure: _, accelerators: __, ...model }: ServedModel,
+): Promise<SnapshotModel> => ({
   ...model,
   sourceUrl: `https://${NETWORK_HOST}:${NETWORK_PORT}/models/${folder}/`,
   described: JSON.parse(
@@ -98,5 +107,5 @@ const describe = async (dir: string, { folder, ensure: _, ...model }: ServedMode
 
 const imagesOf = (images: DemoImages) => {
   const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string };
-  return { agent: images.resultity.ref, agentVersion: version, runtime: images.runtime.ref, engineVersion: '0.32.0' };
+  return { agent: images.resultity.ref, agentVersion: version, engineVersion: '0.32.0' };
 };

@@ -27,6 +27,8 @@ export const networkDir = (target: Target): string => join(target.dir, 'network'
 export interface DemoImages {
   readonly resultity: PushedImage;
   readonly runtime: PushedImage;
+  /** Beside a real runtime for CPUs: what is published for nvidia. */
+  readonly standin?: PushedImage;
 }
 
 export const buildImages = async (target: Target, runtime: Runtime, progress: Progress): Promise<DemoImages> => {

@@ -31,11 +31,12 @@ const DAY = 86_400;
 /** The draft of a snapshot (docs/protocol.md §7) as YAML for `resultity-network publish --snapshot`. */
 export const draftSnapshot = (
   models: readonly SnapshotModel[],
-  images: { agent: string; agentVersion: string; runtime: string; engineVersion: string },
+  images: { agent: string; agentVersion: string; engineVersion: string },
+  runtimes: readonly { readonly accelerator: string; readonly image: string }[],
 ): string =>
   stringify({
     models: models.map(entryOf),
-    runtimes: [{ engine: 'vllm', version: images.engineVersion, image: images.runtime, accelerator: 'cpu' }],
+    runtimes: runtimes.map((runtime) => ({ engine: 'vllm', version: images.engineVersion, ...runtime })),
     agent: { version: images.agentVersion, image: images.agent, minVersion: '0.1.0' },
     jobs: {
       maxOutputTokens: 256,

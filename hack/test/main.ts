@@ -3,7 +3,8 @@
  * it needs by itself. Ends with a line `N passed, N failed`; the exit code says the same.
  *   unit      checks (types, lint, layers, dead code, generated files) and the tests beside the code
  *   contract  suites against a real API server (etcd and kube-apiserver only)
- *   e2e       the whole path on a real cluster with real pods; `--runtime vllm` with the real engine, default the stand-in
+ *   e2e       the whole path on a real cluster with real pods; `--runtime vllm` with the real engine, `mixed` with one
+ *             among stand-ins, default the stand-in
  */
 import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -33,6 +34,8 @@ const { values, positionals } = parseArgs({
   options: { runtime: { type: 'string', default: 'sim' }, grep: { type: 'string' } },
   allowPositionals: true,
 });
+if (!['sim', 'vllm', 'mixed'].includes(values.runtime))
+  throw new Error(`--runtime ${values.runtime} is unknown: sim, vllm or mixed`);
 const wanted = positionals.length === 0 ? (Object.keys(SUITES) as Suite[]) : (positionals as Suite[]);
 for (const name of wanted)
   if (!(name in SUITES)) throw new Error(`no suite ${name}: choose from ${Object.keys(SUITES).join(', ')}`);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
 import { Load } from './load.ts';
-import { e2e, eventually, RUNTIME } from './setup.ts';
+import { e2e, eventually, MIXED, RUNTIME } from './setup.ts';
 
 const FLEET = 'f';
 
@@ -54,7 +54,7 @@ describe('a fleet while callers ask', function () {
   this.timeout(600_000);
 
   before(async function () {
-    if (RUNTIME !== 'sim' || !e2e().target.cluster?.peer) return this.skip(); // real engines for all do not fit the machine
+    if ((RUNTIME !== 'sim' && !MIXED) || !e2e().target.cluster?.peer) return this.skip(); // real engines for all do not fit the machine
     await schedule('peer', true);
     await e2e().apply({
       apiVersion: 'resultity.com/v1alpha1',
@@ -65,7 +65,7 @@ describe('a fleet while callers ask', function () {
         template: {
           networkRef: { name: 'demo' },
           owner: { email: 'you@example.com' },
-          placement: { gpu: { accelerator: 'cpu', count: 1 } },
+          placement: { gpu: { accelerator: MIXED ? 'nvidia' : 'cpu', count: 1 } },
           runtime: { resources: { requests: { cpu: '50m', memory: '256Mi' } } }, // all of them on one machine of two cores
           drain: { timeoutSeconds: 60 },
         },

@@ -1,19 +1,26 @@
 /**
  * One real cluster for all end-to-end tests: installed as the demo installs it, with the stand-in unless
- * `npm run test:e2e -- --runtime vllm` asks for the real engine. Taken down after the last test.
+ * `npm run test:e2e -- --runtime vllm` asks for the real engine, or `mixed` for one real engine among stand-ins. Taken down after the last test.
  */
-import { after, before } from 'mocha';
-import { NODE_NAMESPACE } from '../../hack/demo/names.ts';
-import type { Runtime } from '../../hack/demo/publish.ts';
+import { after, afterEach, before } from 'mocha';
+import { NODE_NAMESPACE, SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
+import { firstModel, publish, type Runtime } from '../../hack/demo/publish.ts';
 import { applyManifests, type Installed, install } from '../../hack/demo/run.ts';
 import { markKept, ownCluster, type Target } from '../../hack/demo/target.ts';
 import { waitForNode } from '../../hack/demo/wait.ts';
+import { buildSimImage } from '../../hack/images/index.ts';
 import { terminalProgress } from '../../hack/lib/index.ts';
 
-export const RUNTIME = (process.env.RESULTITY_RUNTIME ?? 'sim') as Runtime;
+const asked = process.env.RESULTITY_RUNTIME ?? 'sim';
+/** One real engine (demo-0), and stand-ins for all nodes that ask for a GPU of nvidia. */
+export const MIXED = asked === 'mixed';
+export const RUNTIME: Runtime = asked === 'sim' ? 'sim' : 'vllm';
 /** How long the engine's start may take. */
 export const ENGINE_MS = RUNTIME === 'vllm' ? 900_000 : 180_000;
 export const NS = NODE_NAMESPACE;
+
+const EVENT_COLUMNS =
+  'custom-columns=AT:.metadata.creationTimestamp,OF:.involvedObject.name,REASON:.reason,SAYS:.message';
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of the API are read field by field in assertions
 type Json = any;
@@ -40,14 +47,24 @@ export const e2e = (): E2e => {
 before(async function () {
   this.timeout(1_800_000);
   const progress = terminalProgress();
-  const target = await ownCluster(progress, 'e2e', RUNTIME === 'sim' ? { gpus: 4, realNodes: 2 } : { gpus: 1 });
+  const target = await ownCluster(
+    progress,
+    'e2e',
+    RUNTIME === 'sim' || MIXED ? { gpus: 4, realNodes: 2 } : { gpus: 1 },
+  );
   up = target;
   // the second machine is for those tests that ask for it: operator and network service stay on the first
   if (target.cluster?.peer) await target.kubectl(['cordon', target.cluster.peer.nodeName]);
   const k = (...args: string[]): Promise<string> => target.kubectl(['-n', NS, ...args]);
   const get = async (kind: string, name: string): Promise<Json> => JSON.parse(await k('get', kind, name, '-o', 'json'));
   try {
-    const installed = await install(target, RUNTIME, progress);
+    let installed = await install(target, RUNTIME, progress);
+    if (MIXED) {
+      const say = { name: 'answers', env: { RESULTITY_SIM_SAY: installed.expect } };
+      const standin = await buildSimImage({ registry: target.registry, variant: say });
+      installed = { ...installed, images: { ...installed.images, standin } };
+      await publish(installed, [firstModel(RUNTIME)]);
+    }
     shared = {
       target,
       installed,
@@ -78,6 +95,21 @@ before(async function () {
     );
     throw error;
   }
+});
+
+/** What tells why a test failed, while it still stands: its state, its story, and what operator and agents wrote last. */
+afterEach(async function () {
+  if (this.currentTest?.state !== 'failed' || !shared) return;
+  this.timeout(60_000);
+  const looks = [
+    ['-n', NS, 'get', 'rnet,amodel,rfleet,rnode,pod', '-o', 'wide'],
+    [...['-n', NS, 'get', 'events', '--sort-by=.metadata.creationTimestamp'], '-o', EVENT_COLUMNS],
+    [...['-n', NS, 'get', 'pods', '-o'], 'jsonpath={range .items[*]}{.metadata.name} {.status}{"\\n"}{end}'],
+    [...['-n', SYSTEM_NAMESPACE, 'logs', '-l', 'app.kubernetes.io/component=operator'], '--tail=80', '--prefix'],
+    [...['-n', NS, 'logs', '-l', 'resultity.com/role=node', '-c', 'agent'], '--tail=60', '--prefix'],
+  ];
+  for (const args of looks)
+    process.stderr.write(`--- kubectl ${args.join(' ')}\n${await shared.target.kubectl(args).catch(String)}\n`);
 });
 
 after(async function () {
