@@ -10,11 +10,25 @@ import { KIND } from '../kinds.ts';
 import { childLabels, configName } from '../names.ts';
 
 const ROOT = /^root-([1-9][0-9]{0,15})\.json$/;
+/** The longest previous snapshot that is kept, in characters of base64: two others and the chain need room in 1 MiB. */
+const MAX_PREVIOUS = 200_000;
+const floorIn = (data: ReadonlyMap<string, string>, key: 'floor.json' | 'approved-floor.json'): Floor | undefined => {
+  const text = data.get(key);
+  return text === undefined ? undefined : decodeFloor(Buffer.from(text));
+};
+/** Of the floor that is about to be replaced; a damaged one is no obstacle to that. */
+const acceptedIn = (data: ReadonlyMap<string, string>): Sha256 | undefined => {
+  try {
+    return floorIn(data, 'floor.json')?.digest ?? undefined;
+  } catch {
+    return undefined;
+  }
+};
 const snapshotKey = (digest: Sha256): string => `snapshot-${digest.replace(':', '-')}.gz`;
 
 /**
- * The verified chain, evidence, floor and gzip of the snapshot in one ConfigMap owned by the ResultityNetwork. Nothing read
- * from it is trusted: src/config verifies it again. The floor goes to the network's status first (`onFloor`), so that a
+ * The verified chain, evidence, floor and gzip of the snapshot, and of the one before, in one ConfigMap owned by the
+ * ResultityNetwork. Nothing read from it is trusted: src/config verifies it again. The floor goes to the network's status first (`onFloor`), so that a
  * lost ConfigMap opens no way back. One writer: the leader.
  */
 export class ConfigMapStateStore implements StateStore {
@@ -47,15 +61,21 @@ export class ConfigMapStateStore implements StateStore {
   }
 
   async loadFloor(): Promise<Floor | undefined> {
-    const text = (await this.#load()).get('floor.json');
-    return text === undefined ? undefined : decodeFloor(Buffer.from(text));
+    return floorIn(await this.#load(), 'floor.json');
   }
   async saveFloor(floor: Floor): Promise<void> {
     await this.#onFloor(floor);
     await this.#save((data) => {
+      const before = acceptedIn(data);
       data.set('floor.json', encodeFloor(floor));
-      // The floor is written last: only its own snapshot is still of use, and the one that a person approved.
-      const keep = [floor.digest, this.#approvedFloor(data)?.digest].flatMap((d) => (d ? [snapshotKey(d)] : []));
+      if (before === floor.digest) return;
+      // The floor is written last: its own snapshot is of use, and the one that a person approved. The one before is for
+      // people who compare, as long as an object of the API has room for it.
+      const keep = [floor.digest, floorIn(data, 'approved-floor.json')?.digest].flatMap((d) =>
+        d ? snapshotKey(d) : [],
+      );
+      const previous = before && snapshotKey(before);
+      if (previous && (this.#binary.get(previous)?.length ?? 0) <= MAX_PREVIOUS) keep.push(previous);
       for (const key of this.#binary.keys()) if (!keep.includes(key)) this.#binary.delete(key);
     });
   }
@@ -68,7 +88,7 @@ export class ConfigMapStateStore implements StateStore {
     const data = await this.#load();
     const [floor, evidence] = [data.get('floor.json'), data.get('evidence.json')];
     if (floor === undefined || evidence === undefined || decodeFloor(Buffer.from(floor)).digest !== digest) return;
-    if (this.#approvedFloor(data)?.digest === digest) return;
+    if (floorIn(data, 'approved-floor.json')?.digest === digest) return;
     await this.#save((next) => next.set('approved-floor.json', floor).set('approved-evidence.json', evidence));
   }
 
@@ -77,7 +97,7 @@ export class ConfigMapStateStore implements StateStore {
     const unchanged = (): Promise<void> => Promise.resolve();
     return {
       loadRoots: () => this.loadRoots(),
-      loadFloor: async () => this.#approvedFloor(await this.#load()),
+      loadFloor: async () => floorIn(await this.#load(), 'approved-floor.json'),
       loadSnapshot: (digest) => this.loadSnapshot(digest),
       loadEvidence: async () => (await this.#load()).get('approved-evidence.json'),
       saveRoot: unchanged,
@@ -85,11 +105,6 @@ export class ConfigMapStateStore implements StateStore {
       saveSnapshot: unchanged,
       saveEvidence: unchanged,
     };
-  }
-
-  #approvedFloor(data: ReadonlyMap<string, string>): Floor | undefined {
-    const text = data.get('approved-floor.json');
-    return text === undefined ? undefined : decodeFloor(Buffer.from(text));
   }
 
   async loadSnapshot(digest: Sha256): Promise<Uint8Array | undefined> {

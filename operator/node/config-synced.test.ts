@@ -54,6 +54,13 @@ describe('a node that has accepted a configuration and not applied it', () => {
     expect(mark).to.have.nested.property('annotations.resultity\\.com/hold', 'true');
   });
 
+  it('shows where it is held before anything newer comes, once its agent is told', () => {
+    const hold = { 'resultity.com/hold': 'true' };
+    expect(between(undefined, hold).status.config).not.to.have.property('heldAt');
+    expect(between(undefined, hold, hold).status.config).to.include({ heldAt: DIGEST });
+    expect(between(undefined, {}, hold).status.config).not.to.have.property('heldAt');
+  });
+
   it('tells the agent when it is released', () => {
     const mark = between(undefined, {}, { 'resultity.com/hold': 'true' }).steps.find((s) => s.do === 'markPod');
     expect(mark).to.have.nested.property('annotations.resultity\\.com/hold', 'false');

@@ -279,6 +279,11 @@ const wishes = ({ node, network, pod }: NodeFacts, { assignment }: Prepared): Re
     : {}),
 });
 
+/** Its agent has been told to stay, or says that something waits for that reason. */
+const isHeld = (node: ResultityNode, pod: Pod | undefined): boolean =>
+  node.status?.agent?.config?.blocked?.reason === 'Held' ||
+  [node, pod].every((o) => o?.metadata?.annotations?.[ANNOTATION.hold] === 'true');
+
 /** Copied to the pod, so that the agent stays on what it has applied; no annotation where there never was one. */
 const holdOf = (node: ResultityNode, pod: Pod | undefined): Record<string, string> => {
   const held = node.metadata.annotations?.[ANNOTATION.hold] === 'true';
@@ -331,9 +336,7 @@ const statusOf = (scene: Scene, own: Pod | undefined): StatusIntent => {
       network.at === 'ready' || applied !== undefined
         ? {
             ...(network.at === 'ready' ? { desiredDigest: network.digest } : {}),
-            ...(applied !== undefined && node.status?.agent?.config?.blocked?.reason === 'Held'
-              ? { heldAt: applied }
-              : {}),
+            ...(applied !== undefined && isHeld(node, own) ? { heldAt: applied } : {}),
             ...(applied === undefined ? {} : { shortDigest: applied.replace('sha256:', '').slice(0, 12) }),
           }
         : undefined,

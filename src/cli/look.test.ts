@@ -64,10 +64,18 @@ describe('the plugin looks at a cluster', () => {
     expect(out).to.match(/gpu-b .* - +- +- +- +- +- +gpu-1/);
   });
 
-  it('gives the whole picture as JSON', async () => {
-    await rig.seed(KIND.node, resultityNode({}, RUNNING));
+  it('gives the whole picture as JSON, without the API server’s bookkeeping', async () => {
+    const node = resultityNode({}, RUNNING);
+    await rig.seed(KIND.node, { ...node, metadata: { ...node.metadata, managedFields: [{ manager: 'x' }] } } as never);
     const { out } = await rig.run('status', '-o', 'json');
     expect(JSON.parse(out).nodes[0].status.phase).to.equal('Active');
+    expect(out).to.not.contain('managedFields');
+  });
+
+  it('takes where to go before the command too, as kubectl’s users write it', async () => {
+    await rig.seed(KIND.node, resultityNode({}, RUNNING));
+    expect((await rig.run('-n', 'nodes', 'status')).out).to.contain('gpu-a');
+    expect((await rig.run('--namespace=elsewhere', 'status')).out).to.contain('nothing of Resultity');
   });
 
   it('watches: shows the next picture when something changed, until interrupted', async () => {

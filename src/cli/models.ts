@@ -5,7 +5,7 @@ import { grouped } from '../placement/index.ts';
 import { type ClusterFlags, clusterOptions, withCluster } from './cluster.ts';
 import { KIND } from './kinds.ts';
 import { type Io, UsageError } from './program.ts';
-import { type Cell, tableLines } from './table.ts';
+import { type Cell, jsonText, tableLines } from './table.ts';
 
 /** `models`: what the network approves, what it needs, and how many nodes have it. */
 export const modelsCommand = (io: Io): Command =>
@@ -16,7 +16,7 @@ export const modelsCommand = (io: Io): Command =>
         throw new UsageError(`--output is text or json, not "${flags.output}"`);
       return withCluster(io, flags, async (cluster) => {
         const models = await cluster.list(KIND.model);
-        if (flags.output === 'json') return io.out(JSON.stringify(models, null, 2));
+        if (flags.output === 'json') return io.out(jsonText(models));
         if (models.length === 0)
           return io.out('no model is approved here; kubectl resultity status tells of the networks');
         const headings = ['MODEL', 'NETWORK', 'STATE', 'NEEDS', 'SIZE', 'ACTIVE', 'PENDING', 'FAILED', 'APPROVED'];

@@ -63,7 +63,7 @@ export const parseFloor = (text: string): { epoch: number; version: number } => 
 export const runCommand = async (program: Command, args: readonly string[], io: Io): Promise<number> => {
   configure(program, io);
   try {
-    await program.parseAsync([...args], { from: 'user' });
+    await program.parseAsync(clusterFlagsLast(args), { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof SaidNo) return 1;
@@ -72,6 +72,14 @@ export const runCommand = async (program: Command, args: readonly string[], io: 
     if (isCoded(error, 'timed_out')) return 3;
     return error instanceof UsageError ? 2 : 1;
   }
+};
+
+/** `-n nodes status` is `status -n nodes`: kubectl's users write where to go first. */
+const clusterFlagsLast = (args: readonly string[]): string[] => {
+  let first = 0;
+  while (/^(-n|--(namespace|kubeconfig|context))(=|$)/.test(args[first] ?? ''))
+    first += args[first]?.includes('=') ? 1 : 2;
+  return [...args.slice(first), ...args.slice(0, first)];
 };
 
 const configure = (command: Command, io: Io): void => {

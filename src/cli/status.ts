@@ -12,7 +12,7 @@ import { type AgentNumbers, agentNumbers } from './agent-numbers.ts';
 import { type Cluster, type ClusterFlags, clusterOptions, withCluster } from './cluster.ts';
 import { KIND } from './kinds.ts';
 import { type Io, UsageError } from './program.ts';
-import { ageText, type Cell, type Colour, paint, tableLines } from './table.ts';
+import { ageText, type Cell, type Colour, jsonText, paint, tableLines } from './table.ts';
 
 interface Flags extends ClusterFlags {
   readonly output: string;
@@ -71,8 +71,7 @@ const look = async (c: Cluster, wide: boolean): Promise<Picture> => {
 
 const render = (io: Io, picture: Picture, output: string): string[] => {
   const { networks, fleets, nodes, live } = picture;
-  if (output === 'json')
-    return JSON.stringify({ networks, fleets, nodes, live: Object.fromEntries(live) }, null, 2).split('\n');
+  if (output === 'json') return jsonText({ networks, fleets, nodes, live: Object.fromEntries(live) }).split('\n');
   if (networks.length + nodes.length === 0)
     return [
       'nothing of Resultity is in this namespace; name another with -n, or apply a ResultityNetwork and a ResultityNode',

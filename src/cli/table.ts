@@ -7,6 +7,10 @@ export type Colour = keyof typeof CODES;
 export const paint = (io: Io, colour: Colour, text: string): string =>
   io.color ? `\u001b[${CODES[colour]}m${text}\u001b[0m` : text;
 
+/** Objects for programs, without what only the API server's bookkeeping needs. */
+export const jsonText = (value: unknown): string =>
+  JSON.stringify(value, (key, v: unknown) => (key === 'managedFields' ? undefined : v), 2);
+
 /** A cell, and its colour where it has one. */
 export type Cell = string | { readonly text: string; readonly colour: Colour };
 

@@ -24,7 +24,7 @@ export const errorText = (error: unknown): string => {
   const parts: string[] = [];
   for (let e: unknown = error; e !== undefined && parts.length < 4; e = e instanceof Error ? e.cause : undefined) {
     const text = e instanceof Error ? e.message || (e as NodeJS.ErrnoException).code || e.name : String(e);
-    if (text && !parts.includes(text)) parts.push(text);
+    if (text && !parts.some((part) => part.includes(text))) parts.push(text);
   }
   return parts.join(': ');
 };

@@ -29,6 +29,12 @@ describe('the bundled plugin', function () {
     expect(run(['completion', 'bash']).stdout).to.contain('complete -F _resultity resultity kubectl-resultity');
   });
 
+  it('is content when its reader has read enough', () => {
+    const script = `"$0" "$1" --help | head -0; echo "\${PIPESTATUS[0]}"`;
+    const piped = ['-c', script, process.execPath, join(dir, 'kubectl-resultity')];
+    expect(spawnSync('bash', piped, { encoding: 'utf8' })).to.deep.include({ stdout: '0\n', stderr: '' });
+  });
+
   it('asks the cluster of KUBECONFIG, and says what to do without one', async () => {
     const rig = await CliRig.start();
     try {
