@@ -148,6 +148,9 @@ export const agentSettings = (input: PodInput): AgentSettings => {
     drain: { timeoutSeconds: spec.drain.timeoutSeconds, handoverSeconds: spec.drain.handoverSeconds },
     engineArgs: { ...input.engineArgs },
     sourceMirrors: (network.sources?.mirrors ?? []).map(({ from, to }) => ({ from, to })),
+    ...(network.sources?.maxMiBPerSecond === undefined
+      ? {}
+      : { downloadMiBPerSecond: network.sources.maxMiBPerSecond }),
     images: { ...input.images },
     gpu: {
       resourceName: input.gpu?.resourceName ?? '',

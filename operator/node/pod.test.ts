@@ -66,7 +66,7 @@ const everything = facts({
         allowedRepositories: ['registry.example'],
         mirrors: [{ from: 'registry.example', to: '127.0.0.1:5000' }],
       },
-      sources: { credentialsSecretRef: { name: 'model-sources' } },
+      sources: { credentialsSecretRef: { name: 'model-sources' }, maxMiBPerSecond: 40 },
       tls: { proxy: 'http://proxy.example:3128' },
     }),
   },

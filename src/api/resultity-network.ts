@@ -158,6 +158,12 @@ export interface Sources {
   mirrors?: SourceMirror[];
   /** A Secret with one key per host: `user:password`, or a bearer token. */
   credentialsSecretRef?: LocalObjectReference;
+  /**
+   * Limit of each node's downloads of models, all of them together; none when left out. A change replaces the pods.
+   * @minimum 1
+   * @maximum 1000000
+   */
+  maxMiBPerSecond?: Int32;
 }
 
 /**

@@ -412,6 +412,7 @@ const zSourceMirror: z.ZodType<api.SourceMirror> = z.looseObject({
 const zSources: z.ZodType<api.Sources> = z.looseObject({
   mirrors: z.array(zSourceMirror).exactOptional(),
   credentialsSecretRef: zLocalObjectReference.exactOptional(),
+  maxMiBPerSecond: z.int().exactOptional(),
 });
 
 const zCaConfigMap: z.ZodType<api.CaConfigMap> = z.looseObject({

@@ -99,6 +99,7 @@ export const accepted: readonly Accepted[] = [
       'spec.sources': {
         mirrors: [{ from: 'models.example.com', to: '10.0.0.1:8080' }],
         credentialsSecretRef: { name: 'c' },
+        maxMiBPerSecond: 50,
       },
       'spec.tls': {
         caBundle: { inline: pem },

@@ -249,6 +249,12 @@ export const refused: readonly Refused[] = [
     'is not a proxy; write for example http://proxy.example.com:3128',
     'spec.tls.proxy',
   ),
+  network(
+    'spec.sources',
+    { maxMiBPerSecond: 0 },
+    'should be greater than or equal to 1',
+    'spec.sources.maxMiBPerSecond',
+  ),
   network('spec.tls', { caBundle: {} }, 'give exactly one of configMap or inline', 'spec.tls.caBundle'),
   network(
     'spec.tls',
