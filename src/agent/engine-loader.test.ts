@@ -6,6 +6,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { SignerKit } from '../../test/support/signer-kit.ts';
 import { until } from '../../test/support/until.ts';
 import { parseSnapshotDocument } from '../config/index.ts';
+import type { CodedError } from '../lib/errors.ts';
 import { createLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import { type Desired, type LauncherFacts, LauncherLink } from '../runtime/index.ts';
@@ -25,6 +26,8 @@ describe('an engine that is loaded and proved to be shut in', () => {
   let told: Desired;
   let outcome: string;
   let startedAt: number;
+  /** Tries to start an engine that is not there; null: it is there. */
+  let tries: number | null;
   let loader: EngineLoader;
   const signal = new AbortController().signal;
   const plan = planOf({
@@ -34,13 +37,16 @@ describe('an engine that is loaded and proved to be shut in', () => {
 
   /** A launcher that does at once what it is told, with a probe that meets `outcome` everywhere. */
   const viewNow = (): EngineView => ({
-    runtime: { phase: 'ready', reason: 'EngineReady', message: '' },
+    runtime:
+      tries === null
+        ? { phase: 'ready', reason: 'EngineReady', message: '' }
+        : { phase: 'crashed', reason: 'EngineMissing', message: 'no such file' },
     facts: {
       generation: told.generation,
       model: 'tiny:v1',
       pid: 7,
       startedAt,
-      restarts: 0,
+      restarts: tries ?? 0,
       reason: null,
       marks: [{ phase: 'loading', at: startedAt }],
       sandbox: { tier: 'sandbox', landlockAbi: 6, kernel: '6.18' },
@@ -90,6 +96,7 @@ describe('an engine that is loaded and proved to be shut in', () => {
     dir = mkdtempSync(join(tmpdir(), 'loader-'));
     clock = new FakeClock();
     outcome = 'blocked';
+    tries = null;
     startedAt = clock.now();
     loader = make();
     await load();
@@ -119,6 +126,26 @@ describe('an engine that is loaded and proved to be shut in', () => {
     loader = make();
     await load();
     expect(told.restart).to.equal(1);
+  });
+
+  it('is given up, with the reason, when it could not be started three times more', async () => {
+    loader = make();
+    tries = 1;
+    const given = load().then(
+      () => 'loaded',
+      (error: CodedError) => error.code,
+    );
+    let code = '';
+    given.then((c) => {
+      code = c;
+    });
+    for (; tries < 4; tries++) {
+      await until('it waits', () => clock.waiting === 1);
+      expect(code).to.equal('');
+      await clock.advance(250);
+    }
+    await until('given up', () => code !== '' || clock.advance(250).then(() => false));
+    expect(await given).to.equal('EngineMissing');
   });
 
   it('is expected when the last load of the same says so', async () => {

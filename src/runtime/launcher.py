@@ -232,7 +232,7 @@ class Launcher:
             self.phase("loading")
         except (Refused, OSError) as error:
             code, text = error.args if isinstance(error, Refused) else ("EngineMissing", str(error))
-            self.set(reason={"code": code, "message": text[:240]})
+            self.set(reason={"code": code, "message": text[:240]}, restarts=self.facts["restarts"] + (code == "EngineMissing"))
             self.crash()
 
     def crash(self):

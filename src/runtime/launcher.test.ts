@@ -149,6 +149,15 @@ describe('launcher.py', function () {
     );
   });
 
+  it('counts the tries to start an engine that is not there', async () => {
+    await rig.start({ RESULTITY_ENGINE: '/no/such/engine' });
+    await rig.want();
+    const facts = await rig.until('three tries', (f) => f.restarts >= 3);
+    expect(facts).to.include({ phase: 'crashed', pid: null });
+    expect(facts.reason?.code).to.equal('EngineMissing');
+    expect(facts.reason?.message).to.contain('/no/such/engine');
+  });
+
   it('bounds and strips what the engine prints', async () => {
     const script = `#!/bin/sh\ni=0; while [ $i -lt 40 ]; do printf 'line %s \\033[31mred\\007 %0900d\\n' $i 0; i=$((i+1)); done; exit 3\n`;
     writeFileSync(join(rig.dir, 'bin/vllm'), script, { mode: 0o755 });
