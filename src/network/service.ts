@@ -63,6 +63,8 @@ export interface Service {
   readonly failed: Promise<never>;
   /** Undefined when it takes calls, also before the first publication: that comes in as a call. Else why not. */
   ready(): string | undefined;
+  /** Shows this certificate to every connection from now on; those that stand stay. Nothing without TLS. */
+  renewTls(tls: TlsFiles): void;
   /** Lets what runs end within `graceMs` (default 0) while nothing new is taken, says bye to nodes, closes the ledger. */
   close(graceMs?: number): Promise<void>;
 }
@@ -148,6 +150,9 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
     hub,
     failed,
     ready: () => (closing ? 'it is stopping' : undefined),
+    renewTls: (tls) => {
+      if (options.tls) server.setSecureContext({ ...tls, minVersion: 'TLSv1.2' });
+    },
     close: async (graceMs = 0) => {
       closing = true;
       await desk.close(graceMs);

@@ -8,6 +8,15 @@ const VARIANTS: Record<string, string[]> = {
   defaults: [],
   'one namespace': ['watchNamespace=gpus'],
   'with the network service': ['networkService.enabled=true', 'networkService.storage.size=1Gi'],
+  'with an ingress, limits and a certificate of its own': [
+    'networkService.enabled=true',
+    'networkService.ingress.enabled=true',
+    'networkService.ingress.host=io.example.com',
+    'networkService.ingress.tlsSecretName=io-public',
+    'networkService.limits.queue=20000',
+    'networkService.tls.secretName=io-tls',
+    'networkService.admission=token',
+  ],
   'with models from an image': ['networkService.enabled=true', 'networkService.modelsImage=r/x@sha256:0'],
   'with network policies and dashboards': [
     'networkPolicies.enabled=true',

@@ -37,7 +37,7 @@ export const renderChart = async (...sets: string[]): Promise<Rendered[]> => {
 
 /** Path of an object's collection in the API, for the kinds that the chart holds. */
 export const collectionPath = (o: Pick<Rendered, 'apiVersion' | 'kind'>, namespace?: string): string => {
-  const plural = o.kind.endsWith('y') ? `${o.kind.slice(0, -1)}ies` : `${o.kind}s`;
+  const plural = o.kind.endsWith('y') ? `${o.kind.slice(0, -1)}ies` : `${o.kind}${o.kind.endsWith('s') ? 'es' : 's'}`;
   const base = o.apiVersion.includes('/') ? `/apis/${o.apiVersion}` : `/api/${o.apiVersion}`;
   return `${base}${namespace ? `/namespaces/${namespace}` : ''}/${plural.toLowerCase()}`;
 };

@@ -13,7 +13,7 @@ import { verifyLedger } from './verify-ledger.ts';
  * commands: the program `resultity-network` (docs/network-service.md).
  *
  * Reading order: init (keystore, certificates, manifests), model, publishing (root, publish with dry-run, impact and
- * try-models, ticket, diff, history; folder and remote are where they read), serve, node, ledger-export, verify-ledger;
+ * try-models, ticket, diff, history; folder and remote are where they read), serve (tls-files renews its certificate), node, ledger-export, verify-ledger;
  * admin-client is a running service, io what they touch of the process. Each is a function of its options; this file and publishing alone know the command line.
  */
 export const buildProgram = (io: Io, version: string): Command => {

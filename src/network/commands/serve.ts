@@ -11,6 +11,7 @@ import { startService } from '../service.ts';
 import { type AdmissionPolicy, DEFAULT_LIMITS, type Limits } from '../settings.ts';
 import { type Io, readPassword } from './io.ts';
 import { openKey } from './keystore.ts';
+import { followTls, readTls } from './tls-files.ts';
 
 export interface ServeOptions {
   readonly data: string;
@@ -43,15 +44,15 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
     throw new CodedError('bad_usage', 'give --tls-cert and --tls-key together');
   if (options.tlsCert === undefined && !['127.0.0.1', '::1', 'localhost'].includes(host))
     throw new CodedError('bad_usage', 'without --tls-cert and --tls-key it listens on loopback only');
+  const { tlsCert, tlsKey } = options;
+  const readFiles = tlsCert === undefined || tlsKey === undefined ? undefined : () => readTls(tlsCert, tlsKey);
+  const tls = readFiles?.();
   const metrics = new Metrics().collectProcess();
   const service = await startService({
     data: options.data,
     root: readFileSync(options.root, 'utf8').trim(),
     signer: await openKey(options.key, () => readPassword(options.passwordFile, options.key)),
-    tls:
-      options.tlsCert === undefined || options.tlsKey === undefined
-        ? undefined
-        : { cert: readFileSync(options.tlsCert, 'utf8'), key: readFileSync(options.tlsKey, 'utf8') },
+    tls,
     host,
     port,
     authorities: options.authority,
@@ -85,11 +86,18 @@ export const serve = async (options: ServeOptions, io: Io): Promise<void> => {
     if (io.signal.aborted) resolve();
     else io.signal.addEventListener('abort', () => resolve(), { once: true });
   });
+  const serving = new AbortController();
+  const following =
+    tls &&
+    readFiles &&
+    followTls(tls, readFiles, (files) => service.renewTls(files), { clock: systemClock, log, signal: serving.signal });
   let grace = 0;
   try {
     await Promise.race([stopped, service.failed]);
     grace = options.grace;
   } finally {
+    serving.abort();
+    await following;
     log.info({ graceSeconds: grace }, 'stopping');
     await service.close(grace * 1_000);
     await observed?.close();
