@@ -102,6 +102,6 @@ export const wire = (parts: Parts): EventRecorder => {
       },
     }),
   );
-  manager.add(fleetController({ ...common, fleets }));
+  manager.add(fleetController({ ...common, fleets, pods, inventory }));
   return recorder;
 };

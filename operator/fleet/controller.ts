@@ -1,5 +1,5 @@
-import { FIELD_MANAGER } from '../../src/api/contract.ts';
-import type { ResultityFleet, ResultityNode } from '../../src/api/index.ts';
+import { ANNOTATION, FIELD_MANAGER } from '../../src/api/contract.ts';
+import type { ResultityFleet, ResultityNode, ResultityNodeSpec } from '../../src/api/index.ts';
 import {
   Applier,
   Controller,
@@ -14,17 +14,23 @@ import {
   ownerReference,
   owns,
   type ReconcileContext,
+  requeueAfter,
   type Store,
   specChanged,
 } from '../../src/kube/index.ts';
 import type { Clock, Logger } from '../../src/lib/index.ts';
 import { ConditionGauges } from '../condition-gauges.ts';
+import type { Inventory } from '../inventory.ts';
 import { KIND } from '../kinds.ts';
 import { errorType, type OperatorMetrics } from '../metrics.ts';
 import { childLabels } from '../names.ts';
+import type { NetworkViews } from '../network/index.ts';
+import type { Pod } from '../pod-types.ts';
 import { writeStatus } from '../status-writer.ts';
 import { Budgets } from './budget.ts';
 import { decideFleet } from './decide.ts';
+import { spareFor } from './spare.ts';
+import type { Spare } from './surge.ts';
 
 /** Fleets' nodes by the uid of their fleet. */
 export const BY_FLEET = 'fleet';
@@ -41,6 +47,10 @@ export interface FleetControllerOptions {
   readonly metrics: OperatorMetrics;
   readonly fleets: Store<ResultityFleet>;
   readonly nodes: Store<ResultityNode>;
+  readonly pods: Store<Pod>;
+  readonly views: NetworkViews;
+  /** undefined where Kubernetes nodes may not be looked at: then no fleet surges. */
+  readonly inventory: Inventory | undefined;
 }
 
 /** Keeps as many nodes as a fleet asks for; the nodes do the rest. */
@@ -52,15 +62,25 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
   const keep = async (
     fleet: ResultityFleet,
     { namespace = '', name, signal, wrote, log }: ReconcileContext,
-  ): Promise<void> => {
+  ): Promise<number | undefined> => {
     const nodes = o.nodes.byIndex(BY_FLEET, fleet.metadata.uid ?? '');
-    const decision = decideFleet({ now: o.clock.now(), fleet, nodes });
-    for (const { name: member, spec } of decision.wanted) {
+    const spare = (spec: ResultityNodeSpec): Spare =>
+      spareFor({
+        spec,
+        document: o.views.get(joinKey(namespace, spec.networkRef.name))?.document,
+        members: nodes,
+        offers: o.inventory?.offers(spec.placement.gpu?.resourceName),
+        pods: o.pods.list(),
+      });
+    const decision = decideFleet({ now: o.clock.now(), fleet, nodes, spare });
+    for (const { name: member, spec, surge } of decision.wanted) {
+      const annotations: Record<string, string> = surge ? { [ANNOTATION.surge]: 'true' } : {};
       const intent = {
         metadata: {
           name: member,
           namespace,
           labels: childLabels('node', { node: member, network: spec.networkRef.name, fleet: name }),
+          ...(surge ? { annotations } : {}),
           ownerReferences: [ownerReference(KIND.fleet, fleet)],
         },
         spec,
@@ -80,6 +100,7 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       });
       applier.forget(KIND.node, joinKey(namespace, member));
     }
+    return decision.againMs;
   };
 
   return new Controller({
@@ -108,8 +129,8 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       }
       if (fleet === undefined || fleet.metadata.deletionTimestamp !== undefined) return done;
       try {
-        await keep(fleet, context);
-        return done;
+        const againMs = await keep(fleet, context);
+        return againMs === undefined ? done : requeueAfter(againMs);
       } catch (error) {
         o.metrics.reconcileErrors.inc({ controller: 'fleet', error_type: errorType(error) });
         throw error;

@@ -56,7 +56,8 @@ const member = (ordinal: number, { ready = true, pool, leaving, silent }: Member
     },
   } as unknown as ResultityNode;
 };
-const decide = (fleet: ResultityFleet, nodes: readonly ResultityNode[]) => decideFleet({ now: NOW, fleet, nodes });
+const decide = (fleet: ResultityFleet, nodes: readonly ResultityNode[]) =>
+  decideFleet({ now: NOW, fleet, nodes, spare: () => ({ fits: true }) });
 const names = (d: ReturnType<typeof decide>): string[] => d.wanted.map((w) => w.name);
 
 describe('the decision about a fleet', () => {

@@ -1,7 +1,6 @@
 import { LABEL } from '../../src/api/contract.ts';
 import {
   type Condition,
-  type ConditionUpdate,
   type FleetConditionType,
   type FleetIdentity,
   getCondition,
@@ -16,23 +15,35 @@ import {
 } from '../../src/api/index.ts';
 import { placementIn } from '../../src/placement/index.ts';
 import { bounded, keySecretName } from '../names.ts';
-import { countOf } from '../node/index.ts';
+import { countOf, isSurge, surgeLimit } from '../node/index.ts';
+import { decideSurge, type Spare, type Verdict } from './surge.ts';
 
 export interface FleetFacts {
   readonly now: number;
   readonly fleet: ResultityFleet;
   /** The nodes that this fleet owns. */
   readonly nodes: readonly ResultityNode[];
+  /** Whether one more node of this spec fits now, on a free GPU of a ready machine. Asked only when one would be made. */
+  readonly spare: (spec: ResultityNodeSpec) => Spare;
 }
 
 export interface FleetDecision {
   /** Nodes that shall exist, with their spec. */
-  readonly wanted: readonly { readonly name: string; readonly spec: ResultityNodeSpec }[];
+  readonly wanted: readonly Wanted[];
   /** Nodes above the wanted number, the least useful first; their own finalizer drains them. Only once the status is written. */
   readonly remove: readonly string[];
   /** Pods that a voluntary eviction must leave: an integer, as a share of pods without a scalable owner blocks every drain. */
   readonly minAvailable: number;
   readonly status: ResultityFleetStatus;
+  /** Look again after so long, although nothing changes. */
+  readonly againMs: number | undefined;
+}
+
+export interface Wanted {
+  readonly name: string;
+  readonly spec: ResultityNodeSpec;
+  /** One more than the replicas, for as long as an update lasts. */
+  readonly surge: boolean;
 }
 
 /** `<fleet>-<ordinal>`: the ordinal is stable, and with it the node's identity for as long as the node lives. */
@@ -43,31 +54,73 @@ export const memberName = (fleet: string, ordinal: number): string => bounded(`$
  * missing ones take the lowest free ordinals, with the identity that the name had before. How a changed template reaches
  * their pods is the nodes' own (operator/node/rollout.ts).
  */
-export const decideFleet = ({ fleet, nodes, now }: FleetFacts): FleetDecision => {
+export const decideFleet = ({ fleet, nodes, now, spare }: FleetFacts): FleetDecision => {
   const { replicas, pools = [], rollout, template } = fleet.spec;
   const leaving = fleet.metadata.deletionTimestamp !== undefined;
   const staying = nodes.filter((n) => n.metadata.deletionTimestamp === undefined).sort(byUse(pools));
-  const kept = leaving ? [] : staying.slice(0, replicas);
+  const regular = staying.filter((n) => !isSurge(n));
+  const extra = staying.filter(isSurge);
+  // A member that is missing while there is one too many: that one becomes it.
+  const promoted = extra.splice(0, Math.max(0, replicas - regular.length));
+  const kept = leaving ? [] : [...regular.slice(0, replicas), ...promoted];
+  const missing = leaving ? 0 : replicas - kept.length;
   const brake = brakeOf(nodes);
-  const removed = leaving || brake.status === 'True' ? [] : staying.slice(replicas).reverse();
-  const identities = identitiesOf(fleet, removed);
-  const byName = new Map(kept.map((n) => [nameOf(n), n]));
-  const secrets = new Map(identities.map((i) => [i.name, i.secretName]));
+  const braked = brake.status === 'True';
+  const secrets = new Map((fleet.status?.identities ?? []).map((i) => [i.name, i.secretName]));
   const taken = new Map<string, number>();
-  const wanted = [...byName.keys(), ...freeNames(fleet, nodes, leaving ? 0 : replicas - kept.length)]
-    .sort((a, b) => ordinalOf(a) - ordinalOf(b))
-    .map((member) => {
-      const there = byName.get(member);
-      const pool = choosePool(pools, there?.spec.placement.pool, taken);
-      if (pool) taken.set(pool.name, (taken.get(pool.name) ?? 0) + 1);
-      const secret = there ? there.spec.identity.secretRef?.name : secrets.get(member);
-      return { name: member, spec: withKey(inPool(template, pool), secret) };
-    });
+  const wanted: Wanted[] = [];
+  const want = (name: string, spec: ResultityNodeSpec, surge: boolean): void => {
+    const { pool } = spec.placement;
+    if (pool !== undefined) taken.set(pool, (taken.get(pool) ?? 0) + 1);
+    wanted.push({ name, spec, surge });
+  };
+  const specOf = (there: ResultityNode | undefined, name: string, surge: boolean): ResultityNodeSpec => {
+    const pool = choosePool(pools, there?.spec.placement.pool, taken);
+    const secret = there ? there.spec.identity.secretRef?.name : secrets.get(name);
+    return withKey(inPool(template, pool, surge), secret);
+  };
+  const byName = new Map(kept.map((n) => [nameOf(n), n]));
+  const names = [...byName.keys(), ...freeNames(fleet, nodes, missing)];
+  for (const name of names.sort((a, b) => ordinalOf(a) - ordinalOf(b)))
+    want(name, specOf(byName.get(name), name, false), false);
+
+  // Above the replicas, for the time of an update.
+  const [above = ''] = freeNames(fleet, nodes, 1, replicas);
+  const places = pools.length === 0 ? [undefined] : pools.filter((p) => roomIn(p, taken));
+  const specs = places.map((pool) => withKey(inPool(template, pool, true), secrets.get(above)));
+  let place: ResultityNodeSpec | undefined;
+  const surge = decideSurge({
+    now,
+    fleet,
+    members: kept,
+    surges: extra,
+    leaving: nodes.filter((n) => isSurge(n) && !staying.includes(n)).length,
+    room: missing === 0 && nodes.length < replicas + surgeLimit(fleet),
+    braked,
+    spare: () => {
+      let why = 'each pool is full';
+      for (const spec of specs) {
+        const found = spare(spec);
+        if (found.fits) {
+          place = spec;
+          return found;
+        }
+        why = found.why;
+      }
+      return { fits: false, why };
+    },
+  });
+  if (!leaving) for (const n of surge.keep) want(nameOf(n), specOf(n, nameOf(n), true), true);
+  if (!leaving && surge.make && place) want(above, place, true);
+
+  const removed = leaving || braked ? [] : [...surge.drop, ...regular.slice(replicas)].reverse();
+  const identities = identitiesOf(fleet, removed);
   return {
     wanted,
     remove: removed.map(nameOf),
     minAvailable: Math.max(0, replicas - countOf(rollout.maxUnavailable, replicas)),
-    status: statusOf(fleet, nodes, taken, identities, brake, now),
+    status: statusOf({ fleet, nodes, now }, taken, identities, brake, surge.verdict),
+    againMs: surge.againMs,
   };
 };
 
@@ -92,10 +145,10 @@ const byUse = (pools: readonly Pool[]): ((a: ResultityNode, b: ResultityNode) =>
 };
 
 /** Names for new nodes: the lowest ordinals that no node has, a leaving one included. */
-const freeNames = (fleet: ResultityFleet, nodes: readonly ResultityNode[], count: number): string[] => {
+const freeNames = (fleet: ResultityFleet, nodes: readonly ResultityNode[], count: number, from = 0): string[] => {
   const used = new Set(nodes.map(nameOf));
   const names: string[] = [];
-  for (let ordinal = 0; names.length < count; ordinal++) {
+  for (let ordinal = from; names.length < count; ordinal++) {
     const name = memberName(fleet.metadata.name ?? '', ordinal);
     if (!used.has(name)) names.push(name);
   }
@@ -125,18 +178,23 @@ const choosePool = (
   current: string | undefined,
   taken: ReadonlyMap<string, number>,
 ): Pool | undefined => {
-  const room = (p: Pool): boolean => p.max === undefined || (taken.get(p.name) ?? 0) < p.max;
+  const room = (p: Pool): boolean => roomIn(p, taken);
   return pools.find((p) => p.name === current && room(p)) ?? pools.find(room) ?? pools.at(-1);
 };
+const roomIn = ({ name, max }: Pool, taken: ReadonlyMap<string, number>): boolean =>
+  max === undefined || (taken.get(name) ?? 0) < max;
 
-const inPool = (template: ResultityNodeSpec, pool: Pool | undefined): ResultityNodeSpec =>
-  pool === undefined ? template : { ...template, placement: placementIn(template.placement, pool) };
+/** One more than wanted never waits for a GPU: while none fits it has no pod, so that it takes none that others wait for. */
+const inPool = (template: ResultityNodeSpec, pool: Pool | undefined, surge: boolean): ResultityNodeSpec => {
+  if (pool === undefined && !surge) return template;
+  const placement = pool === undefined ? template.placement : placementIn(template.placement, pool);
+  return { ...template, placement: surge ? { ...placement, fit: 'Require' } : placement };
+};
 
-type Verdict = Omit<ConditionUpdate<FleetConditionType>, 'type' | 'observedGeneration'>;
 const verdict = (status: Verdict['status'], reason: Reason, message: string): Verdict => ({ status, reason, message });
 
 /** Reasons of Progressing of a node that is not what its template says yet. */
-const BEHIND: ReadonlySet<string> = new Set(['UpdateHeld', 'PullingImage', 'Updating', 'RolledBack']);
+const BEHIND: ReadonlySet<string> = new Set(['UpdateHeld', 'SurgePending', 'PullingImage', 'Updating', 'RolledBack']);
 
 /** When more than a third of the machines, two at the least, fall silent together, it is the network and not the machines. */
 const brakeOf = (nodes: readonly ResultityNode[]): Verdict => {
@@ -153,23 +211,23 @@ const brakeOf = (nodes: readonly ResultityNode[]): Verdict => {
 };
 
 const statusOf = (
-  fleet: ResultityFleet,
-  nodes: readonly ResultityNode[],
+  { fleet, nodes, now }: Pick<FleetFacts, 'fleet' | 'nodes' | 'now'>,
   taken: ReadonlyMap<string, number>,
   identities: FleetIdentity[],
   brake: Verdict,
-  now: number,
+  surge: Verdict | undefined,
 ): ResultityFleetStatus => {
   const { replicas, pools } = fleet.spec;
   const ready = nodes.filter((n) => isTrue(n.status?.conditions, 'Ready')).length;
   const outdated = nodes.filter((n) =>
     BEHIND.has(getCondition(n.status?.conditions, 'Progressing')?.reason ?? ''),
   ).length;
+  const regular = nodes.filter((n) => !isSurge(n)).length;
   const progressing =
     nodes.length < replicas
       ? verdict('True', 'ScalingUp', `${nodes.length} of ${replicas} nodes exist`)
-      : nodes.length > replicas
-        ? verdict('True', 'ScalingDown', `${nodes.length} nodes exist, ${replicas} are wanted`)
+      : regular > replicas
+        ? verdict('True', 'ScalingDown', `${regular} nodes exist, ${replicas} are wanted`)
         : outdated > 0
           ? verdict('False', 'RollingOut', `${outdated} nodes are not updated yet; their nodes say why in Progressing`)
           : verdict('False', 'Settled', 'nothing is under way');
@@ -181,9 +239,12 @@ const statusOf = (
         : verdict('False', 'TooFewAvailable', `${ready} of ${replicas} nodes are ready`),
     ],
     ['Progressing', progressing],
+    ...(surge === undefined ? [] : ([['Surge', surge]] as [FleetConditionType, Verdict][])),
     ['FleetBrake', brake],
   ];
-  let conditions: readonly Condition[] = fleet.status?.conditions ?? [];
+  let conditions: readonly Condition[] = (fleet.status?.conditions ?? []).filter(
+    (c) => c.type !== 'Surge' || surge !== undefined,
+  );
   for (const [type, v] of verdicts)
     conditions = setCondition(
       conditions,

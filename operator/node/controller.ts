@@ -27,6 +27,7 @@ import { decideNode } from './decide.ts';
 import type { Refusal } from './facts.ts';
 import { BY_NETWORK, gatherNode, groupOf, type NodeSources } from './gather.ts';
 import { NodeGauges } from './observed.ts';
+import { isSurge, stageOf } from './surge.ts';
 import { Turns } from './turns.ts';
 
 export interface NodeControllerOptions extends Omit<NodeSources, 'refusals' | 'turns'> {
@@ -101,7 +102,7 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
 /** Nodes whose update waits, by their group: when another one of it goes on, they are looked at again. */
 export const BY_HELD = 'held';
 export const heldOf = (node: ResultityNode): readonly string[] =>
-  progressOf(node) === 'UpdateHeld' ? [groupOf(node)] : [];
+  ['UpdateHeld', 'SurgePending'].includes(progressOf(node) ?? '') ? [groupOf(node)] : [];
 const progressOf = (node: ResultityNode): string | undefined =>
   getCondition(node.status?.conditions, 'Progressing')?.reason;
 
@@ -143,6 +144,16 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
         progressOf(n),
         isTrue(n.status?.conditions, 'Serving'),
         n.metadata.annotations?.[ANNOTATION.rolledBack],
+        isSurge(n) && [n.metadata.deletionTimestamp, stageOf(n, o.clock.now())],
+      ]),
+    ),
+    maps(
+      o.fleets,
+      (f) => o.nodes.byIndex(BY_HELD, f.metadata.uid ?? '').map(keyOf),
+      changed((f) => [
+        f.spec.rollout,
+        getCondition(f.status?.conditions, 'Surge')?.reason,
+        isTrue(f.status?.conditions, 'FleetBrake'),
       ]),
     ),
     maps<ResultityNetwork>(

@@ -26,6 +26,7 @@ import { engineDown, machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
 import type { Turn } from './rollout.ts';
 import { rolledBackOf } from './rollout-state.ts';
+import { isSurge, surgeWait } from './surge.ts';
 import { type Peer, type Turns, turnOf } from './turns.ts';
 
 /** Nodes by their network, `namespace/network`. */
@@ -119,28 +120,37 @@ const rolloutPolicy = (s: NodeSources, node: ResultityNode, network: NetworkFact
 };
 
 const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: readonly string[]): Turn => {
-  if (isTrue(fleetOf(s, node)?.status?.conditions, 'FleetBrake'))
+  const fleet = fleetOf(s, node);
+  if (isTrue(fleet?.status?.conditions, 'FleetBrake'))
     return { go: false, pull: false, why: 'the fleet’s brake is on: too many of its machines do not answer' };
   const now = s.clock.monotonic();
-  const peers = s.nodes
-    .byIndex(BY_GROUP, groupOf(node))
-    .filter((other) => other.metadata.name !== node.metadata.name)
-    .map((other): Peer => {
-      const at = keyOf(other);
-      const { name = '', namespace } = other.metadata;
-      const pod = s.pods.get(joinKey(namespace, podName(name)));
-      const pull = s.pods.get(joinKey(namespace, pullName(name)));
-      const idle = other.status?.phase === 'Paused' || other.status?.phase === 'Unplaced';
-      const refused = Object.values(rolledBackOf(other)).flatMap((back) => (back ? [back.refused] : []));
-      return {
-        name,
-        updating: pod?.metadata?.annotations?.[ANNOTATION.rollout] !== undefined || s.turns.has(at, 'update', now),
-        pulling: (pull !== undefined && pull.status?.phase !== 'Succeeded') || s.turns.has(at, 'pull', now),
-        down: other.status?.podUID !== undefined && !idle && !isTrue(other.status.conditions, 'Serving'),
-        refused,
-      };
-    });
-  return turnOf({ peers, policy, serving: isTrue(node.status?.conditions, 'Serving'), images });
+  const others = s.nodes.byIndex(BY_GROUP, groupOf(node)).filter((other) => other.metadata.name !== node.metadata.name);
+  const surges = others.filter((other) => isSurge(other) && other.metadata.deletionTimestamp === undefined);
+  const peers = others.map((other): Peer => {
+    const at = keyOf(other);
+    const { name = '', namespace } = other.metadata;
+    const pod = s.pods.get(joinKey(namespace, podName(name)));
+    const pull = s.pods.get(joinKey(namespace, pullName(name)));
+    const idle = other.status?.phase === 'Paused' || other.status?.phase === 'Unplaced';
+    const standsIn = surges.includes(other) && isTrue(other.status?.conditions, 'Ready');
+    const refused = Object.values(rolledBackOf(other)).flatMap((back) => (back ? [back.refused] : []));
+    return {
+      name,
+      updating: pod?.metadata?.annotations?.[ANNOTATION.rollout] !== undefined || s.turns.has(at, 'update', now),
+      pulling: (pull !== undefined && pull.status?.phase !== 'Succeeded') || s.turns.has(at, 'pull', now),
+      down: other.status?.podUID !== undefined && !idle && !isTrue(other.status.conditions, 'Serving'),
+      refused,
+      surge: !isSurge(other) ? undefined : standsIn ? 'ready' : 'not ready',
+    };
+  });
+  return turnOf({
+    peers,
+    policy,
+    serving: isTrue(node.status?.conditions, 'Serving'),
+    images,
+    surge: isSurge(node),
+    wait: fleet && surgeWait(fleet, surges, s.clock.now()),
+  });
 };
 
 /** What Kueue says of a pod that it has not admitted yet. */

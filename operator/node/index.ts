@@ -5,7 +5,7 @@
  * conditions (the verdicts) and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and apply (the
  * edges) with ground (account, claims, key Secret), machine, status, events → controller (what wakes it), observed (gauges).
  * Updates of a live pod: rollout-state (what stands on the pod) → rollout (the next step, pure) with pull (bringing images to
- * the machine) and turns (how many at a time) → update (where it meets the node).
+ * the machine) and turns (how many at a time; surge: with one more than wanted) → update (where it meets the node).
  *
  * Invariants: `decide` is pure and total and sees no error of the API server, so none can delete or replace a pod (I14);
  * the pod carries the node's name and a new one is made only when the old object is gone (I16); status.nodeId is written
@@ -23,4 +23,5 @@ export {
 } from './controller.ts';
 export type { NodeSettings } from './facts.ts';
 export { BY_GROUP, BY_NETWORK, BY_POD, groupOf, podUidsOf } from './gather.ts';
+export { isSurge, SURGE_WAIT_MS, stageOf, surgeLimit } from './surge.ts';
 export { countOf } from './turns.ts';

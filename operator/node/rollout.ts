@@ -46,6 +46,8 @@ export interface Turn {
   readonly pull: boolean;
   /** Why not. */
   readonly why: string;
+  /** It waits for a node more than wanted, as maxSurge says. */
+  readonly reason?: 'SurgePending';
 }
 
 /** One thing to do to the pod, or beside it. */
@@ -113,18 +115,17 @@ const begin = (f: RolloutFacts): RolloutDecision => {
   const { differing, replaced } = differences(f);
   if (differing.length === 0 && !replaced) return settled(f);
   const what = replaced ? 'the pod' : `the ${differing.join(' and ')} image`;
-  const held = (why: string, againMs?: number): RolloutDecision => ({
+  const held = (why: string, reason: 'UpdateHeld' | 'SurgePending' = 'UpdateHeld'): RolloutDecision => ({
     ...nothing,
-    verdict: no('UpdateHeld', `${what} is not the wanted one yet: ${text(why)}`),
-    againMs,
+    verdict: no(reason, `${what} is not the wanted one yet: ${text(why)}`),
   });
   if (f.held) return held(`the annotation ${ANNOTATION.hold} holds it; take it off to go on`);
   if (!f.machineReady) return held('its machine does not answer');
   const at = pod.spec?.nodeName;
   if (at === undefined && !replaced) return patchAll(f, differing);
   if (replaced) {
-    const { go, why } = f.turn();
-    return go ? clear(f, 'pod', 'template', wanted.templateHash) : held(why);
+    const { go, why, reason } = f.turn();
+    return go ? clear(f, 'pod', 'template', wanted.templateHash) : held(why, reason);
   }
   // What does not run at all is no reason to wait: nothing is lost by the new image.
   const broken = differing.filter((part) => containerTrouble(containerStatus(pod, CONTAINER[part])) !== undefined);
@@ -147,7 +148,7 @@ const begin = (f: RolloutFacts): RolloutDecision => {
     case 'failing':
       return held(`${pull.message}; the node goes on with what it has. See the events of its pull pod`);
     case 'done': {
-      if (!turn.go) return held(turn.why);
+      if (!turn.go) return held(turn.why, turn.reason);
       const [part] = differing;
       return part === undefined ? settled(f) : clear(f, part, imageOf(pod, part), wanted.images[part]);
     }

@@ -1,5 +1,6 @@
 import type { IntOrPercent, Rollout } from '../../src/api/index.ts';
 import type { Turn } from './rollout.ts';
+import { shareOf } from './surge.ts';
 
 /** Another node under the same rollout policy. */
 export interface Peer {
@@ -10,6 +11,8 @@ export interface Peer {
   readonly down: boolean;
   /** Images that it has patched back. */
   readonly refused: readonly string[];
+  /** One more than wanted, made for an update; `ready`: it stands in for another one. */
+  readonly surge?: 'ready' | 'not ready' | undefined;
 }
 
 export interface TurnFacts {
@@ -19,13 +22,17 @@ export interface TurnFacts {
   /** This node serves: only then can an update put it out of service. */
   readonly serving: boolean;
   readonly images: readonly string[];
+  /** It is itself one more than wanted. */
+  readonly surge?: boolean;
+  /** Why a node that serves must wait for one more first; undefined when it need not. */
+  readonly wait?: string | undefined;
 }
 
 /** More machines than may be down at a time may pull: it costs the registry, not the callers. */
 const MORE_PULLS = 3;
 
 /** Whether one more node of a group may begin, by its policy. Pure. */
-export const turnOf = ({ peers, policy, serving, images }: TurnFacts): Turn => {
+export const turnOf = ({ peers, policy, serving, images, surge = false, wait }: TurnFacts): Turn => {
   const failed = peers.find((p) => p.refused.some((image) => images.includes(image)));
   if (failed && policy.pauseOnFailure)
     return {
@@ -33,21 +40,22 @@ export const turnOf = ({ peers, policy, serving, images }: TurnFacts): Turn => {
       pull: false,
       why: `${failed.name} was patched back from it (pauseOnFailure); publish another image, or take resultity.com/rolled-back off ${failed.name}`,
     };
-  const limit = countOf(policy.maxUnavailable, peers.length + 1);
-  const out = peers.filter((p) => p.updating || p.down);
+  const regular = peers.filter((p) => p.surge === undefined);
+  const ready = peers.filter((p) => p.surge === 'ready').length;
+  const limit = Math.max(1, shareOf(policy.maxUnavailable, regular.length + (surge ? 0 : 1)) + ready);
+  const out = regular.filter((p) => p.updating || p.down);
   const pulling = peers.filter((p) => p.pulling).length;
-  const go = !serving || out.length < limit;
   const pull = pulling < limit + MORE_PULLS;
+  if (serving && !surge && wait !== undefined) return { go: false, pull, why: wait, reason: 'SurgePending' };
+  const go = !serving || out.length < limit;
   const names = out.slice(0, 3).map((p) => `${p.name} ${p.updating ? 'is updated' : 'is not serving'}`);
-  const why = go ? `${pulling} machines pull already` : `maxUnavailable is ${limit}: ${names.join(', ')}`;
+  const allowed = ready === 0 ? `maxUnavailable is ${limit}` : `${limit} may be out, with ${ready} more than wanted`;
+  const why = go ? `${pulling} machines pull already` : `${allowed}: ${names.join(', ')}`;
   return { go, pull, why };
 };
 
 /** At least one, or nothing would ever be updated. A percentage is rounded down. */
-export const countOf = (value: IntOrPercent, of: number): number => {
-  const n = typeof value === 'number' ? value : Math.floor((Number.parseInt(value, 10) * of) / 100);
-  return Number.isFinite(n) ? Math.max(1, n) : 1;
-};
+export const countOf = (value: IntOrPercent, of: number): number => Math.max(1, shareOf(value, of));
 
 /**
  * Turns that were given a moment ago and cannot be read off the pods yet: two nodes decided at the same time would both see

@@ -1,7 +1,7 @@
 /**
  * The closed registry of conditions and reasons, and the one way to change a list of conditions.
  *
- * Positive polarity but for Degraded, Draining, RolloutHeld, FleetBrake and Paused, whose True is the unusual state.
+ * Positive polarity but for Degraded, Draining, RolloutHeld, Surge, FleetBrake and Paused, whose True is the unusual state.
  */
 import type { Condition } from './meta.ts';
 
@@ -44,6 +44,7 @@ export type NetworkConditionType = keyof typeof networkConditions;
 export const fleetConditions = {
   Available: 'Available',
   Progressing: 'Progressing',
+  Surge: 'Surge',
   FleetBrake: 'FleetBrake',
 } as const;
 export type FleetConditionType = keyof typeof fleetConditions;
@@ -112,6 +113,7 @@ const reasonNames = [
   'VersionTooOld',
   'PullingImage',
   'UpdateHeld',
+  'SurgePending',
   'Updating',
   'Updated',
   'MachineUnreachable',
@@ -199,6 +201,7 @@ const reasonNames = [
   'ScalingUp',
   'ScalingDown',
   'RollingOut',
+  'Surging',
   'Settled',
   'TooManyVanished',
   'BrakeOff',

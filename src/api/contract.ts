@@ -46,6 +46,8 @@ export const ANNOTATION = {
   hold: 'resultity.com/hold',
   /** On a ResultityNode: images that were patched back, with the reason; taken off, they are tried again. */
   rolledBack: 'resultity.com/rolled-back',
+  /** On a ResultityNode of a fleet: `true` = made for an update, above the fleet's replicas, and goes when that is over. */
+  surge: 'resultity.com/surge',
   /** On a ResultityNetwork with updates Manual: the digest that a person approved. */
   approveDigest: 'resultity.com/approve-digest',
 } as const;

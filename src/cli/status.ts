@@ -117,9 +117,11 @@ const networkLine = (io: Io, { metadata, status }: ResultityNetwork): string => 
 const fleetLine = ({ metadata, spec, status }: ResultityFleet): string => {
   const under = getCondition(status?.conditions, 'Progressing');
   const brake = getCondition(status?.conditions, 'FleetBrake');
+  const surge = getCondition(status?.conditions, 'Surge');
   return [
     `FLEET ${metadata.name}   ${status?.readyReplicas ?? 0}/${spec.replicas} ready, ${status?.updatedReplicas ?? 0} updated`,
     ...(under?.status === 'True' ? [`${under.reason}: ${under.message}`] : []),
+    ...(surge?.status === 'True' || surge?.reason === 'NoSpareGPU' ? [`surge: ${surge.message}`] : []),
     ...(brake?.status === 'True' ? [`brake: ${brake.message}`] : []),
   ].join('   ');
 };

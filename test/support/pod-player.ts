@@ -140,7 +140,9 @@ export class PodPlayer {
     const node = this.#api
       .objects<ResultityNode>('resultitynodes')
       .find((n) => n.metadata.name === pod.metadata?.labels?.['resultity.com/node']);
-    const { nodeId, podUID } = node?.status ?? {};
+    const { podUID } = node?.status ?? {};
+    // An imported key is known by what the agent says: here the Secret's name tells it.
+    const nodeId = node?.status?.nodeId ?? /0x[0-9a-f]{40}$/.exec(node?.spec.identity.secretRef?.name ?? '')?.[0];
     if (node === undefined || nodeId === undefined || podUID !== pod.metadata?.uid) return;
     if (this.broken.has(played.images.get('agent') ?? '')) return;
     this.#network.states.set(nodeId, { state: 'active', reasons: [] });
