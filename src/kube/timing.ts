@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.ts';
 
 /** setTimeout's range; longer waits are done in slices by whoever waits. */
@@ -12,6 +13,12 @@ export const pause = async (clock: Clock, ms: number, signal?: AbortSignal): Pro
     return false;
   }
 };
+
+/** Lets everything else that is due run: sockets, timers, probes. For long work on one thread. */
+export const breathe = (): Promise<void> => turn();
+
+/** What a timer that is not needed any more ends with; given, because AbortController makes an error with its stack otherwise. */
+const NOT_NEEDED = Symbol('not needed');
 
 /** A signal that ends with its parent or when its time is over. `close` must be called; it frees timer and listener. */
 export interface Deadline {
@@ -53,7 +60,7 @@ export const deadline = (
     signal: ours.signal,
     expired: () => expired,
     close: () => {
-      timer.abort();
+      timer.abort(NOT_NEEDED);
       parent?.removeEventListener('abort', onParent);
     },
     poke: () => {

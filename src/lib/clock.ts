@@ -1,5 +1,3 @@
-import { setTimeout as nodeSleep } from 'node:timers/promises';
-
 /** Time as a port: wall clock for what is written down, monotonic clock for what is waited for (docs/faults.md I12). */
 export interface Clock {
   /** Wall clock, milliseconds since the epoch. */
@@ -13,12 +11,18 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  async sleep(ms, signal) {
-    if (signal?.aborted) throw signal.reason;
-    try {
-      await nodeSleep(ms, undefined, signal ? { signal } : {});
-    } catch (error) {
-      throw signal?.aborted ? signal.reason : error;
-    }
-  },
+  // Not node:timers/promises: it builds an error with its stack for each wait that is given up, and most deadlines are.
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const leave = (): void => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener('abort', leave);
+        resolve();
+      }, ms);
+      signal?.addEventListener('abort', leave, { once: true });
+    }),
 };
