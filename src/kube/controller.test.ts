@@ -92,6 +92,28 @@ describe('Controller', () => {
     await t.end();
   });
 
+  it('holds no other key up while one waits for its cache, and comes back to it at once', async () => {
+    const order: string[] = [];
+    const t = make({
+      concurrency: 1,
+      reconcile: async (key, { wrote }) => {
+        order.push(key);
+        if (order.length === 1) wrote(t.store, thing('a', 9));
+        return done;
+      },
+    });
+    t.store.handle({ type: 'apply', object: thing('a', 2) });
+    await t.clock.advance(0);
+    t.store.handle({ type: 'apply', object: thing('a', 3) });
+    t.store.handle({ type: 'apply', object: thing('b', 4) });
+    await t.clock.advance(0);
+    expect(order).to.deep.equal(['n/a', 'n/b']);
+    t.store.handle({ type: 'bookmark', resourceVersion: '9' });
+    await t.clock.advance(0);
+    expect(order).to.deep.equal(['n/a', 'n/b', 'n/a']);
+    await t.end();
+  });
+
   it('ends the signal of a reconcile that runs too long, and finishes what is in hand when it stops', async () => {
     const ends: string[] = [];
     const t = make({

@@ -53,6 +53,9 @@ export interface ControllerOptions {
   readonly minIntervalMs?: number | undefined;
 }
 
+/** A key whose cache is behind is looked at again so often, to see whether that is still worth waiting for. */
+const LOOK_AGAIN_MS = 1_000;
+
 /** Turns changes of sources into reconciles of keys. Run it by a Manager, or by `listen` and `work` yourself. */
 export class Controller {
   readonly name: string;
@@ -87,7 +90,10 @@ export class Controller {
    * Resolves when no reconcile runs any more.
    */
   async work(stop: AbortSignal, kill: AbortSignal): Promise<void> {
-    const end = (): void => this.queue.stop();
+    const end = (): void => {
+      this.queue.stop();
+      this.#expected.stop();
+    };
     if (stop.aborted) end();
     else stop.addEventListener('abort', end, { once: true });
     await Promise.all(Array.from({ length: this.#o.concurrency ?? 1 }, () => this.#worker(kill)));
@@ -110,9 +116,11 @@ export class Controller {
     const { clock, metrics, timeoutMs = 60_000 } = this.#o;
     const controller = this.name;
     const { key, reason, attempt } = item;
-    if (!(await this.#expected.met(key, kill))) {
+    const again = { reason, priority: item.priority };
+    if (!this.#expected.met(key, () => this.queue.add(key, again))) {
+      // The worker goes on with other keys; this one comes back when the cache has told, or to give up waiting.
       metrics?.staleSkips.inc({ controller });
-      this.queue.add(key, { reason, priority: item.priority, afterMs: 100 });
+      this.queue.add(key, { ...again, afterMs: LOOK_AGAIN_MS });
       return;
     }
     const log = this.#o.log.child({ controller, key, reason, attempt });

@@ -1,34 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from './store.ts';
-import { deadline } from './timing.ts';
 import { type Key, type KubeObject, versionOf } from './types.ts';
-
-/**
- * Read-your-writes: resolves true when `store` has reached `version`, false when `ms` or `signal` ended first.
- * The object must be one that the store's watch would see.
- */
-export const waitForVersion = (
-  clock: Clock,
-  store: Pick<Store, 'version' | 'onAdvance'>,
-  version: bigint,
-  ms: number,
-  signal?: AbortSignal,
-): Promise<boolean> => {
-  if (store.version >= version) return Promise.resolve(true);
-  return new Promise((resolve) => {
-    const limit = deadline(clock, ms, signal, () => undefined);
-    const end = (reached: boolean): void => {
-      stop();
-      limit.close();
-      resolve(reached);
-    };
-    const stop = store.onAdvance(() => {
-      if (store.version >= version) end(true);
-    });
-    if (limit.signal.aborted) end(false);
-    else limit.signal.addEventListener('abort', () => end(store.version >= version), { once: true });
-  });
-};
 
 interface Expected {
   readonly store: Pick<Store, 'version' | 'onAdvance'>;
@@ -36,19 +8,20 @@ interface Expected {
   readonly since: number;
 }
 
-const WAIT_MS = 500;
 /** Longer than the time between two bookmarks: by then a cache that lives has told. Do not hold a key back for ever. */
 const GIVE_UP_MS = 90_000;
 
-/** Per key, what its caches must have seen before it is looked at again. */
+/** Read-your-writes: per key, what its caches must have seen before it is looked at again. */
 export class Expectations {
   readonly #clock: Clock;
-  readonly #of = new Map<Key, Expected[]>();
+  readonly #of = new Map<Key, readonly Expected[]>();
+  readonly #waiting = new Map<Key, () => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** `written` must be an object that the store's watch would see. */
   add<T extends KubeObject>(key: Key, store: Store<T>, written: T): void {
     const version = versionOf(written);
     if (version <= store.version) return;
@@ -56,15 +29,35 @@ export class Expectations {
     this.#of.set(key, [...rest, { store, version, since: this.#clock.monotonic() }]);
   }
 
-  /** Waits shortly; true when nothing is missing (any more). */
-  async met(key: Key, signal: AbortSignal): Promise<boolean> {
-    const all = this.#of.get(key);
-    if (!all) return true;
-    for (const e of all) {
-      if (this.#clock.monotonic() - e.since > GIVE_UP_MS) continue;
-      if (!(await waitForVersion(this.#clock, e.store, e.version, WAIT_MS, signal))) return false;
-    }
-    this.#of.delete(key);
-    return true;
+  /** True when nothing is missing (any more). Otherwise `then` is called once, when it has come; a later call for the key takes its place. */
+  met(key: Key, then: () => void): boolean {
+    this.#waiting.get(key)?.();
+    const missing = this.#missing(key);
+    if (missing.length === 0) return true;
+    const stops = missing.map(({ store }) =>
+      store.onAdvance(() => {
+        if (this.#missing(key).length > 0) return;
+        stop();
+        then();
+      }),
+    );
+    const stop = (): void => {
+      this.#waiting.delete(key);
+      for (const off of stops) off();
+    };
+    this.#waiting.set(key, stop);
+    return false;
+  }
+
+  /** Nobody is called any more. */
+  stop(): void {
+    for (const stop of [...this.#waiting.values()]) stop();
+  }
+
+  #missing(key: Key): readonly Expected[] {
+    const now = this.#clock.monotonic();
+    const left = (this.#of.get(key) ?? []).filter((e) => e.version > e.store.version && now - e.since <= GIVE_UP_MS);
+    if (left.length === 0) this.#of.delete(key);
+    return left;
   }
 }
