@@ -105,8 +105,18 @@ const isAsIntended = (live: KubeObject, intent: KubeObject): boolean => {
   );
 };
 
-/** What of a live object an apply can have set: for status its status, otherwise all the rest. */
+/** Objects of a store never change, so each is looked at once. */
+const shapes = { main: new WeakMap<KubeObject, string>(), status: new WeakMap<KubeObject, string>() };
+
+/** What of a frozen object an apply can have set: for status its status, otherwise all the rest. */
 const shape = (live: KubeObject, status: boolean): string => {
+  const known = status ? shapes.status : shapes.main;
+  const text = known.get(live) ?? shapeOf(live, status);
+  known.set(live, text);
+  return text;
+};
+
+const shapeOf = (live: KubeObject, status: boolean): string => {
   const { metadata, ...rest } = live as KubeObject & { status?: unknown };
   if (status) return fingerprint([metadata?.uid, rest.status]);
   const { resourceVersion: _, managedFields: __, generation: ___, ...meta } = metadata ?? {};

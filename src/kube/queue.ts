@@ -61,10 +61,12 @@ export class WorkQueue {
   readonly #waiters: ((item: Item | undefined) => void)[] = [];
   readonly #bucket: TokenBucket;
   readonly #stopped = new AbortController();
+  readonly #labels: { readonly name: string; readonly controller: string };
   #timer: { at: number; cancel: AbortController } | undefined;
 
   constructor(options: QueueOptions) {
     this.#o = options;
+    this.#labels = { name: options.name, controller: options.name };
     this.#minInterval = options.minIntervalMs ?? 0;
     this.#bucket = new TokenBucket(options.clock, options.retryQps ?? 50, options.retryBurst ?? 300);
   }
@@ -87,7 +89,7 @@ export class WorkQueue {
 
   add(key: Key, { priority = 'live', reason = '', afterMs = 0 }: AddOptions = {}): void {
     if (this.#stopped.signal.aborted) return;
-    this.#o.metrics?.adds.inc(this.#labels());
+    this.#o.metrics?.adds.inc(this.#labels);
     const now = this.#o.clock.monotonic();
     const at = Math.max(
       now + Math.max(0, afterMs),
@@ -102,7 +104,7 @@ export class WorkQueue {
   addRateLimited(key: Key, reason = 'retry'): number {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
-    this.#o.metrics?.retries.inc(this.#labels());
+    this.#o.metrics?.retries.inc(this.#labels);
     const own = Math.min(this.#o.capMs ?? 1_000_000, (this.#o.baseMs ?? 5) * 2 ** Math.min(failures, 50));
     const afterMs = Math.max(own, this.#bucket.reserve());
     this.add(key, { priority: 'retry', reason, afterMs });
@@ -139,7 +141,7 @@ export class WorkQueue {
     if (!running) return;
     this.#running.delete(key);
     const now = this.#o.clock.monotonic();
-    this.#o.metrics?.workSeconds.observe(this.#labels(), (now - running.since) / 1000);
+    this.#o.metrics?.workSeconds.observe(this.#labels, (now - running.since) / 1000);
     if (!running.again || this.#stopped.signal.aborted) return;
     const at = running.since + this.#minInterval;
     if (at <= now) this.#promote(key, running.again);
@@ -153,7 +155,7 @@ export class WorkQueue {
     for (const p of ORDER) this.#ready[p].clear();
     this.#delayed.clear();
     for (const waiter of this.#waiters.splice(0)) waiter(undefined);
-    this.#gauge();
+    for (const p of ORDER) this.#gauge(p);
   }
 
   /** Brings the gauges of work in progress up to date; called before each scrape or now and then. */
@@ -161,10 +163,10 @@ export class WorkQueue {
     const now = this.#o.clock.monotonic();
     const ages = [...this.#running.values()].map((r) => (now - r.since) / 1000);
     this.#o.metrics?.unfinishedSeconds.set(
-      this.#labels(),
+      this.#labels,
       ages.reduce((a, b) => a + b, 0),
     );
-    this.#o.metrics?.longestSeconds.set(this.#labels(), Math.max(0, ...ages));
+    this.#o.metrics?.longestSeconds.set(this.#labels, Math.max(0, ...ages));
   }
 
   #waiting(key: Key): boolean {
@@ -184,11 +186,12 @@ export class WorkQueue {
     if (old !== undefined) {
       entry = { ...entry, since: this.#ready[old].get(key)?.since ?? entry.since };
       this.#ready[old].delete(key);
+      this.#gauge(old);
     }
     this.#ready[entry.priority].set(key, entry);
     const waiter = this.#waiters.shift();
     if (waiter) waiter(this.#take());
-    this.#gauge();
+    else this.#gauge(entry.priority);
   }
 
   #delay(key: Key, entry: Entry, at: number): void {
@@ -211,8 +214,8 @@ export class WorkQueue {
       const now = this.#o.clock.monotonic();
       this.#running.set(key, { since: now, again: undefined });
       if (this.#minInterval > 0) this.#started(key, now);
-      this.#o.metrics?.queueSeconds.observe(this.#labels(), (now - entry.since) / 1000);
-      this.#gauge();
+      this.#o.metrics?.queueSeconds.observe(this.#labels, (now - entry.since) / 1000);
+      this.#gauge(p);
       return { key, priority: p, reason: entry.reason, attempt: (this.#failures.get(key) ?? 0) + 1 };
     }
     return undefined;
@@ -254,13 +257,8 @@ export class WorkQueue {
     if (Number.isFinite(earliest)) this.#arm(earliest);
   }
 
-  #gauge(): void {
-    for (const priority of ORDER)
-      this.#o.metrics?.depth.set({ ...this.#labels(), priority }, this.#ready[priority].size);
-  }
-
-  #labels(): { name: string; controller: string } {
-    return { name: this.#o.name, controller: this.#o.name };
+  #gauge(priority: Priority): void {
+    this.#o.metrics?.depth.set({ ...this.#labels, priority }, this.#ready[priority].size);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Priority } from './queue.ts';
 import type { Change, Store } from './store.ts';
-import { pause } from './timing.ts';
+import { breathe, pause } from './timing.ts';
 import { controllerOf, joinKey, type Key, type KubeObject, keyOf, type ResourceType } from './types.ts';
 
 export type Enqueue = (key: Key, reason: string, priority?: Priority) => void;
@@ -83,11 +83,20 @@ export const owns = <T extends KubeObject>(store: Store<T>, owner: ResourceType,
 const sameGroup = (apiVersion: string, group: string): boolean =>
   apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) === group : group === '';
 
+/** Keys that become due without a turn of the loop in between. */
+const AT_ONCE = 500;
+
 /** All keys, every `ms`: a safety net, and the way to act when only time has passed. */
 export const every = (clock: Clock, ms: number, keys: () => Iterable<Key>): Source => ({
   start: (enqueue, signal) => {
     const run = async (): Promise<void> => {
-      while (await pause(clock, ms, signal)) for (const key of keys()) enqueue(key, 'resync', 'resync');
+      while (await pause(clock, ms, signal)) {
+        let n = 0;
+        for (const key of [...keys()]) {
+          if (++n % AT_ONCE === 0) await breathe();
+          enqueue(key, 'resync', 'resync');
+        }
+      }
     };
     void run();
   },
