@@ -19,8 +19,10 @@ export interface Verdict {
   readonly acceptedTwice: number;
 }
 
-/** A service that is killed takes its callers' connections with it at that moment; seen by two observers, this far apart at most. */
+/** A service that is killed takes its callers' connections with it; seen by two observers, this far apart at most. */
 export const WITH_NETWORK_MS = 1_000;
+/** What it had held when it was gone has broken, though on a busy machine a caller may see it so much later. */
+const SEEN_LATE_MS = 5_000;
 
 const keyOf = (r: { readonly jobId: string; readonly attempt: number }): string => `${r.jobId}.${r.attempt}`;
 
@@ -138,7 +140,13 @@ export const isMidStream = (c: ClientRecord): boolean => c.outcome === 'error' &
 const isCutWithNetwork = (c: ClientRecord, faults: readonly FaultRecord[]): boolean =>
   c.outcome === 'cut' &&
   c.raised !== undefined &&
-  faults.some((f) => f.diedAt !== undefined && Math.abs(c.endedAt - f.diedAt) <= WITH_NETWORK_MS);
+  faults.some(
+    ({ diedAt, killedAt = diedAt }) =>
+      diedAt !== undefined &&
+      killedAt !== undefined &&
+      c.endedAt >= killedAt - WITH_NETWORK_MS &&
+      c.endedAt <= diedAt + (c.at <= killedAt ? SEEN_LATE_MS : WITH_NETWORK_MS),
+  );
 
 /**
  * Lost: a request that ended with neither a complete answer nor an explicit error. A stream that ends cleanly without

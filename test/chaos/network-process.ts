@@ -2,7 +2,7 @@
  * The network service as a process of its own: what `resultity-network serve` runs, on the files of a chaos run (argument:
  * NetworkSetup as JSON), with failpoints in its store, armed by lines on its standard input. It ends when that does.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createLogger } from '../../src/lib/log.ts';
 import { Metrics } from '../../src/lib/metrics.ts';
@@ -13,7 +13,11 @@ import { Failpoints, storeWithFailpoints } from './failpoints.ts';
 import type { NetworkSetup } from './site.ts';
 
 const setup = JSON.parse(process.argv[2] ?? '') as NetworkSetup;
-const points = new Failpoints(() => process.kill(process.pid, 'SIGKILL'));
+const points = new Failpoints(() => {
+  // the driver sees the end only when the kernel has taken the process apart, on a busy machine seconds later
+  writeFileSync(setup.killedAt, String(Date.now()));
+  process.kill(process.pid, 'SIGKILL');
+});
 points.listen(process.stdin);
 process.stdin.once('close', () => process.exit(3));
 const many = 1e9;

@@ -59,7 +59,8 @@ const zFault = z.object({
   node: z.string(),
   at: z.number(),
   healedAt: z.number(),
-  /** Kills of the service: when its process was gone. */
+  /** Kills of the service: when SIGKILL was sent (as `diedAt` where it is not known), and when its process was seen to be gone. */
+  killedAt: z.number().optional(),
   diedAt: z.number().optional(),
   /** The write at which a program killed itself. */
   point: z.string().optional(),

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Secret } from '../../src/lib/secret.ts';
@@ -25,6 +25,14 @@ export interface NetworkSetup {
   readonly authorities: readonly string[];
   readonly models: string;
   readonly apiKey: string;
+  /** File into which it writes when it kills itself at a failpoint: wall time, ms. */
+  readonly killedAt: string;
+}
+
+/** An end of the service by SIGKILL: when that was sent, and when its process was seen to be gone. Wall times. */
+export interface NetworkKill {
+  readonly killedAt: number;
+  readonly diedAt: number;
 }
 
 export interface SiteOptions {
@@ -55,6 +63,9 @@ export class Site {
     this.#network = new Program(join(options.dir, 'network.log'));
   }
 
+  get #killedAt(): string {
+    return join(this.#o.dir, 'killed-at');
+  }
   get rootFile(): string {
     return join(this.#o.dir, 'root.json');
   }
@@ -82,7 +93,16 @@ export class Site {
     const key = `0x${createHash('sha256').update('test key testnet first ticket 0').digest('hex')}`;
     if (createSigner(new Secret(key)).address !== this.#kit.keys.ticket[0]?.address)
       throw new Error('the signer kit makes its keys in another way now');
-    this.#setup = { data: this.#data, root: this.rootFile, key, port: this.port, authorities, models, apiKey: API_KEY };
+    this.#setup = {
+      data: this.#data,
+      root: this.rootFile,
+      key,
+      port: this.port,
+      authorities,
+      models,
+      apiKey: API_KEY,
+      killedAt: this.#killedAt,
+    };
     await this.startNetwork();
     await this.#publish();
     await Promise.all(this.nodes.map((n) => n.start(this.#kit.network, this.#kit.pinnedRoot)));
@@ -105,14 +125,16 @@ export class Site {
     await until('the service answers', 30_000, async () => (await fetch(ping).catch(() => undefined))?.ok === true);
   }
   /** @returns the wall time at which it was gone */
-  killNetwork(): Promise<number> {
-    return this.#network.end('SIGKILL');
+  async killNetwork(): Promise<NetworkKill> {
+    const killedAt = Date.now();
+    return { killedAt, diedAt: await this.#network.end('SIGKILL') };
   }
   /** SIGKILL at the write that is named, after `skip` of them; by the driver when none comes in 10 s. */
-  async killNetworkAt(point: Point, skip: number): Promise<{ readonly hit: boolean; readonly diedAt: number }> {
+  async killNetworkAt(point: Point, skip: number): Promise<NetworkKill & { readonly hit: boolean }> {
     this.#network.tell(`${point} ${skip}`);
     const diedAt = await this.#network.dies(10_000);
-    return diedAt === undefined ? { hit: false, diedAt: await this.killNetwork() } : { hit: true, diedAt };
+    if (diedAt === undefined) return { hit: false, ...(await this.killNetwork()) };
+    return { hit: true, killedAt: Number(readFileSync(this.#killedAt, 'utf8')), diedAt };
   }
   async stopNetwork(): Promise<void> {
     await this.#network.end('SIGTERM');

@@ -6,7 +6,7 @@ import type { Planned } from './schedule.ts';
 import type { Site } from './site.ts';
 
 /** What a strike came to, as the record keeps it. */
-export type Struck = Pick<FaultRecord, 'at' | 'diedAt' | 'point' | 'silent' | 'gaveUpMs'> & {
+export type Struck = Pick<FaultRecord, 'at' | 'killedAt' | 'diedAt' | 'point' | 'silent' | 'gaveUpMs'> & {
   /** The journals' open rows at the moment of the strike. */
   readonly rows: readonly JournalRow[];
 };
@@ -53,12 +53,13 @@ export const strike = async (site: Site, node: NodeSite, fault: Planned, signal:
       const { point } = fault;
       const died =
         point === undefined
-          ? { hit: false, diedAt: await site.killNetwork() }
+          ? { hit: false, ...(await site.killNetwork()) }
           : await site.killNetworkAt(point, fault.skip);
       heal();
       await pass(fault.downMs);
       await site.startNetwork();
-      return { at, rows, diedAt: died.diedAt, ...(died.hit && point !== undefined ? { point } : {}) };
+      const { killedAt, diedAt } = died;
+      return { at, rows, killedAt, diedAt, ...(died.hit && point !== undefined ? { point } : {}) };
     }
     case 'blackhole':
     case 'blackhole-up':

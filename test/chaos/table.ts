@@ -117,7 +117,7 @@ const causesOf = ({ faults, clients }: History): Map<number, ClientRecord[]> => 
     if (c.outcome === 'complete' || c.outcome === 'left') continue;
     const by = inOrder.findLast((f) =>
       c.outcome === 'cut'
-        ? f.diedAt !== undefined && f.diedAt <= c.endedAt + WITH_NETWORK_MS
+        ? f.diedAt !== undefined && (f.killedAt ?? f.diedAt) <= c.endedAt + WITH_NETWORK_MS
         : f.at <= c.endedAt && (f.diedAt !== undefined || c.node === undefined || f.node === c.node),
     );
     if (by) causes.set(by.n, [...(causes.get(by.n) ?? []), c]);

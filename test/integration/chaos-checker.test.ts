@@ -179,15 +179,25 @@ describe('the offline checker', () => {
       expect(verdict.violations).to.deep.equal([]);
       expect([verdict.cutWithNetwork, verdict.clients.cut, verdict.lost]).to.deep.equal([1, 1, 0]);
     });
+    it('counts it there too when the machine was slow to take the process apart, or to tell the caller', () => {
+      const faults = [fault({ killedAt: T + 5_000, diedAt: T + 8_000 })];
+      for (const endedAt of [T + 5_100, T + 12_900]) {
+        const clients = [client({ outcome: 'cut', raised: 'ECONNRESET', endedAt })];
+        expect(check(history({ clients, faults })).cutWithNetwork, String(endedAt)).to.equal(1);
+      }
+    });
     it('takes a broken connection for lost when the client raised no error, or the service did not die at that moment', () => {
       const faults = [fault({ diedAt: T + 5_000 })];
       const cut = (endedAt: number, raised?: string): string[] =>
         found({ clients: [client({ outcome: 'cut', endedAt, ...(raised ? { raised } : {}) })], faults });
       expect(cut(T + 5_000)).to.deep.equal(['lost client 1: the connection broke, and the client raised no error']);
-      for (const at of [T + 3_900, T + 6_500])
+      for (const at of [T + 3_900, T + 10_100])
         expect(cut(at, 'ECONNRESET')).to.deep.equal([
           'lost client 1: the connection broke (ECONNRESET) while the service was up',
         ]);
+      // one that came after the kill was not held by the service that died
+      const later = client({ outcome: 'cut', raised: 'ECONNRESET', at: T + 5_100, endedAt: T + 6_500 });
+      expect(found({ clients: [later], faults })).to.have.length(1);
       const clients = [client({ outcome: 'cut', raised: 'ECONNRESET', endedAt: T + 5_000 })];
       expect(found({ clients, faults: [fault({ kind: 'reset' })] })).to.have.length(1);
     });
