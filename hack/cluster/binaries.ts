@@ -23,6 +23,8 @@ const PACKAGE_OF = {
   'kube-proxy': 'kubernetes',
   kubelet: 'kubernetes',
   kubectl: 'kubernetes',
+  'sample-device-plugin': 'kubernetes',
+  'dra-test-driver': 'kubernetes',
   etcd: 'etcd',
   helm: 'helm',
   kwok: 'kwok',
@@ -41,6 +43,8 @@ const BUILD_TIME: Record<Program, string> = {
   'kube-proxy': '10 s',
   kubelet: '20 s',
   kubectl: '20 s, 2 min when it is the first',
+  'sample-device-plugin': '15 s',
+  'dra-test-driver': '20 s',
   etcd: '50 s',
   helm: '3 min',
   kwok: '75 s',
@@ -63,6 +67,8 @@ interface Release {
 }
 
 function releaseOf(program: Program): Release | undefined {
+  // test programs of Kubernetes' own repository, never released
+  if (program === 'sample-device-plugin' || program === 'dra-test-driver') return undefined;
   const pack = PACKAGE_OF[program];
   const version = VERSIONS[pack];
   const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';

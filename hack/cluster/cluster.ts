@@ -1,5 +1,14 @@
-import { type ExecOptions, type ExecResult, execOk, isSameProcess, quietProgress } from '../lib/index.ts';
+import {
+  type ExecOptions,
+  type ExecResult,
+  execOk,
+  isSameProcess,
+  killProcess,
+  type Progress,
+  quietProgress,
+} from '../lib/index.ts';
 import { ensurePrograms, type Program, programPath } from './binaries.ts';
+import { draDriver } from './devices.ts';
 import { type Layout, peerOf, REGISTRY_PORT, REGISTRY_PULL } from './layout.ts';
 import { type Site, setPeerLink } from './site.ts';
 import type { ClusterState, Profile } from './state.ts';
@@ -20,6 +29,8 @@ export interface Cluster {
   readonly peer?: { readonly nodeName: string; join(joined: boolean): Promise<void> };
   /** Stops a program of the cluster dead, or lets it go on: an API server that answers nobody. */
   freeze(program: 'kube-apiserver', frozen: boolean): void;
+  /** Starts a driver of dynamic resource allocation with made-up devices on the first real node; gives what stops it. */
+  startDraDriver(devices: number, progress?: Progress): Promise<() => Promise<void>>;
   readonly auditLog: string;
   readonly logDir: string;
   readonly registry: { readonly url: string; readonly pull: string };
@@ -50,6 +61,12 @@ export function clusterOf(layout: Layout, state: ClusterState, site: Site): Clus
       const ref = state.processes[program];
       if (!ref || !isSameProcess(ref)) throw new Error(`${program} does not run`);
       process.kill(ref.pid, frozen ? 'SIGSTOP' : 'SIGCONT');
+    },
+    startDraDriver: async (devices, progress = quietProgress) => {
+      const programs = await ensurePrograms(['dra-test-driver'], progress);
+      const { name, argv } = draDriver(programs['dra-test-driver'], layout, devices);
+      const ref = await site.start(name, argv);
+      return () => killProcess(ref, 5000);
     },
     auditLog: layout.paths.audit,
     logDir: layout.paths.logs,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Kubernetes binaries from the Go module proxy, for machines that reach no release server.
 # usage: from-modules.sh NAME VERSION OUT_DIR [PROGRAM]
-# NAME: kubernetes (apiserver, controller-manager, scheduler, kubelet, kube-proxy, kubectl), etcd, helm, kwok, registry, coredns, pause
+# NAME: kubernetes (apiserver, controller-manager, scheduler, kubelet, kube-proxy, kubectl, the sample device plug-in, the DRA test driver), etcd, helm, kwok, registry, coredns, pause
 # PROGRAM: of kubernetes, build only this one (a test that needs the API server does not wait for the kubelet).
 # Each program is renamed into OUT_DIR when it is whole, so a killed build leaves nothing that looks finished.
 set -euo pipefail
@@ -22,15 +22,22 @@ kubernetes)
   sed -e 's#^module .*#module dev-cluster#' -e "s#=> ./staging/src/\(k8s.io/[a-z0-9-]*\)#=> \1 v0.${version#1.}#" "$src/go.mod" > go.mod
   cp "$src/go.sum" go.sum; chmod u+w go.mod go.sum
   go mod edit -require="k8s.io/kubernetes@v$version"
-  programs="kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl"
+  programs="kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl sample-device-plugin dra-test-driver"
+  package() {
+    case $1 in
+    sample-device-plugin) echo k8s.io/kubernetes/test/images/sample-device-plugin ;;
+    dra-test-driver) echo k8s.io/kubernetes/test/e2e/dra/test-driver ;;
+    *) echo "k8s.io/kubernetes/cmd/$1" ;;
+    esac
+  }
   [ -z "$only" ] || programs=$only
   { echo '//go:build tools'; echo 'package tools'; echo 'import ('
-    for p in $programs; do echo "  _ \"k8s.io/kubernetes/cmd/$p\""; done; echo ')'; } > tools.go
+    for p in $programs; do echo "  _ \"$(package "$p")\""; done; echo ')'; } > tools.go
   go mod tidy
   minor=${version#1.}
   v=k8s.io/component-base/version
   for p in $programs; do
-    [ -x "$out/$p" ] || build "$p" "k8s.io/kubernetes/cmd/$p" "-X $v.gitVersion=v$version -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}"
+    [ -x "$out/$p" ] || build "$p" "$(package "$p")" "-X $v.gitVersion=v$version -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}"
   done ;;
 etcd)
   printf 'module etcd-dev\ngo 1.26.0\nrequire go.etcd.io/etcd/server/v3 v%s\n' "$version" > go.mod

@@ -3,8 +3,8 @@
  * with containerd, kube-proxy, CoreDNS and a registry, and simulated GPU nodes on request.
  *
  * Reading order: `layout` (what follows from a name: addresses, paths), `site` (the namespaces everything runs in),
- * `up` (the order things start in), `cluster` (what callers do with it), `down`, then the parts: `control-plane`, `node`, `addons`, `gpus`, `pki`,
- * `binaries`, `state`, `admin`.
+ * `up` (the order things start in), `cluster` (what callers do with it), `down`, then the parts: `control-plane`, `node`, `addons`, `gpus` (by
+ * a node's status), `devices` (by a device plug-in and a DRA driver), `pki`, `binaries`, `state`, `admin`.
  *
  * Invariants:
  * - All programs of a cluster with a node live in the mount, network and PID namespaces of one holder process. Killing
@@ -21,6 +21,7 @@ import { type ClusterOptions, resolveLayout } from './up.ts';
 
 export { ensurePrograms, type Program, programPath } from './binaries.ts';
 export type { Cluster } from './cluster.ts';
+export { DRA_DRIVER, SAMPLE_DEVICES, sampleDeviceFile } from './devices.ts';
 export type { Profile } from './state.ts';
 export { type ClusterOptions, clusterUp, findCluster } from './up.ts';
 

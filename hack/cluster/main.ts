@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { terminalProgress } from '../lib/index.ts';
-import { clusterDown, clusterStatus, clusterUp, findCluster, type Profile } from './index.ts';
+import { clusterDown, clusterStatus, clusterUp, findCluster, type Profile, SAMPLE_DEVICES } from './index.ts';
 
 const USAGE = `usage: npm run cluster -- COMMAND [options]
 
@@ -14,7 +14,8 @@ const USAGE = `usage: npm run cluster -- COMMAND [options]
   --profile PROFILE  node (default, needs root), control-plane, or api (API server and etcd alone)
   --real-nodes N     real nodes, 1 (default) or 2
   --fake-nodes N     add N simulated GPU nodes
-  --gpus N           GPUs that each real node advertises (default 2)`;
+  --gpus N           GPUs that each real node advertises (default 2)
+  --device-plugin    two made-up devices, ${SAMPLE_DEVICES.resourceName}, of a device plug-in on the first real node`;
 
 function count(text: string | undefined, option: string): number | undefined {
   if (text === undefined) return undefined;
@@ -33,6 +34,7 @@ async function main(argv: string[]): Promise<number> {
       'real-nodes': { type: 'string' },
       'fake-nodes': { type: 'string' },
       gpus: { type: 'string' },
+      'device-plugin': { type: 'boolean' },
       purge: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -61,6 +63,7 @@ async function main(argv: string[]): Promise<number> {
         realNodes,
         ...(fakeNodes !== undefined && { fakeNodes }),
         ...(gpus !== undefined && { gpus }),
+        devicePlugin: values['device-plugin'] ?? false,
       });
       progress.line(`Kubernetes answers at ${cluster.server}`);
       progress.line(`try: ${cluster.program('kubectl')} --kubeconfig ${cluster.kubeconfig} get nodes`);

@@ -26,6 +26,7 @@ import {
   scheduler,
   writeControlPlaneFiles,
 } from './control-plane.ts';
+import { devicePlugin } from './devices.ts';
 import { clearLeftovers } from './down.ts';
 import { advertiseGpus, makeFakeNodes } from './gpus.ts';
 import { API_PORT, BRIDGE_ADDRESS, type Layout, layoutOf, peerOf, REGISTRY_PORT } from './layout.ts';
@@ -59,6 +60,8 @@ export interface ClusterOptions {
   readonly realNodes?: 1 | 2;
   /** GPUs each real node advertises; default 2. */
   readonly gpus?: number;
+  /** Two made-up devices of a device plug-in on the first real node (`devices`); only in profile `node`. */
+  readonly devicePlugin?: boolean;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -99,9 +102,12 @@ export async function clusterUp(options: ClusterOptions = {}): Promise<Cluster> 
   if (profile === 'node') requireRoot('a cluster with a real node');
   const realNodes = options.realNodes ?? 1;
   if (profile !== 'node' && realNodes > 1) throw new Error('a second real node needs profile node');
+  const plugin = options.devicePlugin ?? false;
+  if (profile !== 'node' && plugin) throw new Error('a device plug-in needs profile node');
   return withLock(join(cacheDir('lock'), `cluster-${layout.name}.lock`), async () => {
     const found = readState(layout);
-    if (found?.phase === 'up' && found.profile === profile && runs(found) && (found.peer || realNodes === 1)) {
+    const enough = (found?.peer || realNodes === 1) && (found?.processes['device-plugin'] || !plugin);
+    if (found?.phase === 'up' && found.profile === profile && runs(found) && enough) {
       if (fakeNodes > found.fakeNodes) await addFakeNodes(layout, found, fakeNodes, progress, options.signal);
       return clusterOf(layout, found, siteOf(layout, found));
     }
@@ -221,6 +227,7 @@ class Starter {
     if (controllers) wanted.push('kube-controller-manager', 'kube-scheduler');
     if (full) wanted.push('kubelet', 'kube-proxy', 'kubectl', 'pause', 'coredns', 'registry');
     if (fakeNodes > 0) wanted.push('kwok');
+    if (this.#options.devicePlugin) wanted.push('sample-device-plugin');
     await ensurePrograms(wanted, progress, signal);
     mkdirSync(this.#layout.stateDir, { recursive: true, mode: 0o700 });
     this.#record({});
@@ -230,6 +237,7 @@ class Starter {
     try {
       if (controllers) await applyAddonRights(admin);
       if (full) await progress.step(`cluster ${name}: node`, () => this.#firstNode(admin));
+      if (this.#options.devicePlugin) await this.#start(devicePlugin(programPath('sample-device-plugin')));
       if (this.#options.realNodes > 1) await progress.step(`cluster ${name}: second node`, () => this.#peerNode(admin));
       if (fakeNodes > 0) {
         await this.#start(kwok(programPath('kwok'), this.#layout));

@@ -40,7 +40,7 @@ export const CLUSTER = 'demo';
 export const ownCluster = async (
   progress: Progress,
   name = CLUSTER,
-  size: Pick<ClusterOptions, 'gpus' | 'realNodes'> = { gpus: 1 },
+  size: Pick<ClusterOptions, 'gpus' | 'realNodes' | 'devicePlugin'> = { gpus: 1 },
 ): Promise<Target> => {
   const found = existsSync(keptMark(name)) && findCluster({ name }) !== undefined;
   if (!found) await downOwnCluster(quietProgress, name); // what a killed run left

@@ -9,7 +9,7 @@ import { applyManifests, type Installed, install } from '../../hack/demo/run.ts'
 import { markKept, ownCluster, type Target } from '../../hack/demo/target.ts';
 import { waitForNode } from '../../hack/demo/wait.ts';
 import { buildSimImage } from '../../hack/images/index.ts';
-import { terminalProgress } from '../../hack/lib/index.ts';
+import { execOk, repoRoot, terminalProgress } from '../../hack/lib/index.ts';
 
 const asked = process.env.RESULTITY_RUNTIME ?? 'sim';
 /** One real engine (demo-0), and stand-ins for all nodes that ask for a GPU of nvidia. */
@@ -50,7 +50,7 @@ before(async function () {
   const target = await ownCluster(
     progress,
     'e2e',
-    RUNTIME === 'sim' || MIXED ? { gpus: 4, realNodes: 2 } : { gpus: 1 },
+    RUNTIME === 'sim' || MIXED ? { gpus: 4, realNodes: 2, devicePlugin: RUNTIME === 'sim' } : { gpus: 1 },
   );
   up = target;
   // the second machine is for those tests that ask for it: operator and network service stay on the first
@@ -117,6 +117,16 @@ after(async function () {
   if (process.env.RESULTITY_KEEP) markKept('e2e');
   else await up?.down();
 });
+
+/** What `kubectl resultity why-not NODE` prints. */
+export const whyNot = (node: string, ...flags: string[]): Promise<string> =>
+  execOk(
+    [
+      ...[process.execPath, 'src/cli/main.ts', 'why-not', node, '-n', NS],
+      ...['--kubeconfig', e2e().target.cluster?.kubeconfig ?? '', ...flags],
+    ],
+    { cwd: repoRoot },
+  );
 
 /** Asks again every half second until the check returns something; fails with what was last seen. */
 export const eventually = async <T>(
