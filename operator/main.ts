@@ -27,6 +27,9 @@ const run = async (flags: Flags, env: NodeJS.ProcessEnv, signal: AbortSignal): P
     metrics,
     fieldManager: FIELD_MANAGER.operator,
     userAgent: 'resultity-operator',
+    // A fuse only: the API server's own fairness is the limit, and eight connections.
+    qps: 1000,
+    burst: 1000,
   });
   try {
     const namespace =

@@ -13,11 +13,13 @@ import {
   BY_GROUP,
   BY_HELD,
   BY_MACHINE,
+  BY_MODEL,
   BY_NETWORK,
   BY_POD,
   groupOf,
   heldOf,
   machineNameOf,
+  modelOf,
   networkKeyOf,
   nodeController,
   podUidsOf,
@@ -35,6 +37,7 @@ export interface Parts {
   readonly instance: string;
   /** Tests give their own. */
   readonly newKey?: () => Secret;
+  readonly nodeIntervalMs?: number;
   readonly sightMs?: { readonly restless: number; readonly settled: number };
 }
 
@@ -55,6 +58,7 @@ export const wire = (parts: Parts): EventRecorder => {
     indexers: {
       [BY_NETWORK]: (n) => [networkKeyOf(n)],
       [BY_FLEET]: fleetUidOf,
+      [BY_MODEL]: modelOf,
       [BY_GROUP]: (n) => [groupOf(n)],
       [BY_HELD]: heldOf,
       [BY_MACHINE]: machineNameOf,

@@ -40,6 +40,14 @@ export interface NodeApplyOptions {
   readonly newKey?: () => Secret;
 }
 
+/** How a turn ended. */
+export interface Ran {
+  /** Something was done that the rest depends on: the turn should be repeated. */
+  readonly again: boolean;
+  /** The node as its new identity was written into it, whose Secret was made: the next turn may begin with it at once. */
+  readonly identity?: ResultityNode;
+}
+
 /** The account is applied again after this, or when a pod is refused. */
 const ACCOUNT_MS = 600_000;
 
@@ -56,8 +64,7 @@ export class NodeApply {
     this.#o = options;
   }
 
-  /** True when the turn should be repeated at once: something was done that the rest depends on. */
-  async run(facts: NodeFacts, decision: Decision, context: ReconcileContext): Promise<boolean> {
+  async run(facts: NodeFacts, decision: Decision, context: ReconcileContext): Promise<Ran> {
     this.#watchRestarts(facts, context.key);
     let node = facts.node;
     let intent = decision.status;
@@ -72,16 +79,15 @@ export class NodeApply {
             (node.metadata.finalizers ?? []).filter((f) => f !== FINALIZER.node),
             context,
           );
-          return false;
+          return { again: false };
         case 'makeIdentity':
-          await this.#makeIdentity(node, intent, context);
-          return true;
+          return { again: true, identity: await this.#makeIdentity(node, intent, context) };
         case 'makeGround':
           await this.#makeGround(node, step.input, context);
           break;
         case 'createPod': {
           const pod = await this.#createPod(node, step.pod, context);
-          if (typeof pod === 'string') return pod === 'refused';
+          if (typeof pod === 'string') return { again: pod === 'refused' };
           intent = {
             ...intent,
             pod: { name: pod.metadata?.name ?? '', uid: pod.metadata?.uid ?? '', incarnation: incarnation(node, pod) },
@@ -116,7 +122,7 @@ export class NodeApply {
           assertNever(step);
       }
     }
-    return false;
+    return { again: false };
   }
 
   /** With the version that was read: a stale object gives 409 and the next turn sees the newer one. */
@@ -142,10 +148,10 @@ export class NodeApply {
   }
 
   /** The address first, then the Secret: a crash in between leaves an address whose key was never used, and a new one is made. */
-  async #makeIdentity(node: ResultityNode, intent: StatusIntent, context: ReconcileContext): Promise<void> {
+  async #makeIdentity(node: ResultityNode, intent: StatusIntent, context: ReconcileContext): Promise<ResultityNode> {
     const key = (this.#o.newKey ?? generatePrivateKey)();
     const nodeId = createSigner(key).address;
-    await this.#writeStatus(node, { ...intent, nodeId }, context);
+    const named = await this.#writeStatus(node, { ...intent, nodeId }, context);
     await this.#o.client.create(KIND.secret, keySecret(node, nodeId, key), { signal: context.signal });
     this.#o.recorder.record(KIND.node, node, {
       type: 'Normal',
@@ -153,6 +159,7 @@ export class NodeApply {
       note: `made the key of ${nodeId}${node.spec.identity.retain ? '; its Secret stays when this object is deleted' : ''}`,
     });
     context.log.info({ nodeId }, 'identity created');
+    return named;
   }
 
   async #makeGround(node: ResultityNode, input: PodInput, { signal }: ReconcileContext): Promise<void> {
@@ -197,13 +204,19 @@ export class NodeApply {
     }
   }
 
-  async #writeStatus(node: ResultityNode, intent: StatusIntent, { wrote, signal }: ReconcileContext): Promise<void> {
+  /** Gives the node as it stands after that. */
+  async #writeStatus(
+    node: ResultityNode,
+    intent: StatusIntent,
+    { wrote, signal }: ReconcileContext,
+  ): Promise<ResultityNode> {
     const status = ownStatus(node, intent, this.#o.clock.now());
     const { agent: _, ...live } = node.status ?? {};
     const written = await writeStatus(this.#o, this.#o.nodes, node, live, status, signal);
-    if (written === undefined) return;
+    if (written === undefined) return node;
     wrote(this.#o.nodes, written);
     for (const event of eventsOf(node, status)) this.#o.recorder.record(KIND.node, node, event);
+    return this.#o.nodes.project(written);
   }
 
   async #markPod(

@@ -37,7 +37,11 @@ export interface NodeControllerOptions extends Omit<NodeSources, 'refusals' | 't
   readonly recorder: EventRecorder;
   readonly agentClusterRole: string;
   readonly concurrency: number;
+  /** At least so long between two looks at one node; default 1 s, so that what changes together is written together. */
+  readonly nodeIntervalMs?: number | undefined;
 }
+
+const NODE_INTERVAL_MS = 1_000;
 
 /** How often nodes without a place are looked at again: a GPU that got free wakes nobody. */
 const UNPLACED_MS = 30_000;
@@ -66,7 +70,7 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
       return done;
     }
     try {
-      const facts = await gatherNode(sources, key, node, context.signal);
+      let facts = await gatherNode(sources, key, node, context.signal);
       // A new process knows nothing yet of a network: what stands in the status is better than that.
       if (
         facts.network.at === 'notReady' &&
@@ -75,13 +79,19 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
         node.metadata.deletionTimestamp === undefined
       )
         return requeueAfter(UNTRIED_MS);
-      const decision = decideNode(facts);
+      let decision = decideNode(facts);
       // In the same turn of the event loop as the look at the others.
       if (decision.begins !== undefined) turns.take(key, decision.begins, o.clock.monotonic());
       else turns.forget(key); // what it took before stands on its pod by now, or is over
-      const again = await apply.run(facts, decision, context);
+      let ran = await apply.run(facts, decision, context);
+      if (ran.identity !== undefined) {
+        // What it was made for comes in the same turn: nothing needs to be seen or asked before.
+        facts = await gatherNode(sources, key, ran.identity, context.signal, true);
+        decision = decideNode(facts);
+        ran = await apply.run(facts, decision, context);
+      }
       gauges.show(key, node, decision.status);
-      if (again) return requeueAfter(0);
+      if (ran.again) return requeueAfter(0);
       return decision.againMs === undefined ? done : requeueAfter(Math.max(1, decision.againMs));
     } catch (error) {
       o.metrics.reconcileErrors.inc({ controller: 'node', error_type: errorType(error) });
@@ -94,6 +104,7 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
     log: o.log,
     metrics: o.kubeMetrics,
     concurrency: o.concurrency,
+    minIntervalMs: o.nodeIntervalMs ?? NODE_INTERVAL_MS,
     sources: nodeSources(o),
     reconcile,
   });
@@ -165,7 +176,7 @@ const nodeSources = (o: NodeControllerOptions): Source[] => {
       o.views.subscribe(({ network, nodes }) => {
         for (const node of ofNetwork(network)) {
           const id = (node.status?.nodeId ?? node.status?.agent?.nodeId ?? '').toLowerCase();
-          if (nodes === undefined || [...nodes].some((n) => n === id)) enqueue(keyOf(node), 'network view');
+          if (nodes === undefined || (nodes as ReadonlySet<string>).has(id)) enqueue(keyOf(node), 'network view');
         }
       }),
     ),

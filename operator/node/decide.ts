@@ -98,7 +98,10 @@ const living = (facts: NodeFacts): Decision => {
     else if (prepared.input)
       steps.push(
         { do: 'makeGround', input: prepared.input },
-        { do: 'createPod', pod: desiredPod(prepared.input, wishes(facts, prepared)) },
+        {
+          do: 'createPod',
+          pod: desiredPod(prepared.input, { ...wishes(facts, prepared), ...incarnationMark(next(node, now)) }),
+        },
       );
   } else if (forced(node)) {
     podTrouble = no(
@@ -150,7 +153,11 @@ const living = (facts: NodeFacts): Decision => {
   const status = statusOf(scene, own);
   steps.push({ do: 'writeStatus' });
   if (live !== undefined) {
-    const mark = marks(live, { ...wishes(facts, prepared), ...incarnationOf(status) }, prepared.input);
+    const mark = marks(
+      live,
+      { ...wishes(facts, prepared), ...incarnationMark(status.pod?.incarnation) },
+      prepared.input,
+    );
     if (mark) steps.push(mark);
     for (const step of update?.steps ?? []) steps.push(carriedOut(step, live, prepared.input));
   } else if (facts.pull?.metadata?.ownerReferences?.some((o) => o.uid === node.metadata.uid))
@@ -290,8 +297,8 @@ const holdOf = (node: ResultityNode, pod: Pod | undefined): Record<string, strin
   return held || pod?.metadata?.annotations?.[ANNOTATION.hold] !== undefined ? { [ANNOTATION.hold]: String(held) } : {};
 };
 
-const incarnationOf = ({ pod }: StatusIntent): Record<string, string> =>
-  pod === undefined ? {} : { [ANNOTATION.incarnation]: String(pod.incarnation) };
+const incarnationMark = (incarnation: number | undefined): Record<string, string> =>
+  incarnation === undefined ? {} : { [ANNOTATION.incarnation]: String(incarnation) };
 
 /** Only what differs; undefined when nothing does. A lost template hash is put back, not taken for a change. */
 const marks = (pod: Pod, wanted: Readonly<Record<string, string>>, input: PodInput | undefined): Step | undefined => {
@@ -343,11 +350,16 @@ const statusOf = (scene: Scene, own: Pod | undefined): StatusIntent => {
   };
 };
 
-/** The pod's creation time in ms; above every earlier one even within the same second. */
+/** The time in ms, above every earlier one. */
+const next = ({ status }: ResultityNode, ms: number): number => Math.max(ms, (status?.incarnation ?? -1) + 1);
+
+/** What stands in the status of this pod, else on the pod since it was made; its creation time where that is not so. */
 export const incarnation = (node: ResultityNode, pod: Pod): number => {
   const before = node.status?.incarnation;
   if (before !== undefined && node.status?.podUID === uidOf(pod)) return before;
-  return Math.max(Date.parse(pod.metadata?.creationTimestamp ?? '') || 0, (before ?? -1) + 1);
+  const marked = Number(pod.metadata?.annotations?.[ANNOTATION.incarnation] ?? '');
+  if (Number.isSafeInteger(marked) && marked > Math.max(0, before ?? 0)) return marked;
+  return next(node, Date.parse(pod.metadata?.creationTimestamp ?? '') || 0);
 };
 
 const gpuOf = (facts: NodeFacts, pod: Pod | undefined, input: PodInput | undefined): StatusIntent['gpu'] => {

@@ -43,6 +43,9 @@ const QUARANTINE: ReadonlySet<string> = new Set([
 
 type Tell = (now: Condition) => NodeEvent | undefined;
 
+/** Steps on the way that their conditions tell well enough: news only when something had been wrong with them. */
+const EXPECTED: readonly NodeConditionType[] = ['GPUFit', 'PodScheduled', 'RuntimeIsolated', 'NetworkVisible'];
+
 /** What a condition that turned True tells. */
 const GOOD: Partial<Record<NodeConditionType, Tell>> = {
   GPUFit: (c) => normal('FitFound', c.message),
@@ -68,7 +71,7 @@ const BAD: readonly NodeConditionType[] = [
   'ModelsVerified',
 ];
 
-/** One event per transition, out of the difference of two statuses: a story for `kubectl describe`. Pure. */
+/** One event per transition that is news, out of the difference of two statuses: a story for `kubectl describe`. Pure. */
 export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
   const events: NodeEvent[] = [];
   const before = new Map((node.status?.conditions ?? []).map((c) => [c.type, c]));
@@ -76,7 +79,8 @@ export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
     const type = now.type as NodeConditionType;
     const old = before.get(type);
     if (now.status === 'True' && old?.status !== 'True') {
-      const event = GOOD[type]?.(now);
+      const mended = old?.status === 'False' && !QUIET.has(old.reason);
+      const event = mended || !EXPECTED.includes(type) ? GOOD[type]?.(now) : undefined;
       if (event) events.push(event);
       if (type === 'Degraded' && now.reason === 'IdentityMismatch') events.push(warning(now.reason, now.message));
     }

@@ -32,6 +32,13 @@ import { type Peer, type Turns, turnOf } from './turns.ts';
 /** Nodes by their network, `namespace/network`. */
 export const BY_NETWORK = 'network';
 
+/** Nodes by their network and the model that they are assigned. */
+export const BY_MODEL = 'model';
+export const modelOf = ({ metadata, spec, status }: ResultityNode): readonly string[] =>
+  status?.assignedModel === undefined
+    ? []
+    : [`${joinKey(metadata.namespace, spec.networkRef.name)} ${status.assignedModel}`];
+
 /** Nodes by the group whose rollout policy they are under: a fleet's uid, or the network of single nodes. */
 export const BY_GROUP = 'group';
 export const groupOf = (node: ResultityNode): string => {
@@ -69,15 +76,11 @@ export const gatherNode = async (
   key: string,
   node: ResultityNode,
   signal: AbortSignal,
+  /** This process has made its Secret a moment ago. */
+  secretMade = false,
 ): Promise<NodeFacts> => {
   const namespace = node.metadata.namespace ?? '';
   const networkKey = joinKey(namespace, node.spec.networkRef.name);
-  const servers = new Map<string, number>();
-  for (const other of s.nodes.byIndex(BY_NETWORK, networkKey)) {
-    const model = other.status?.assignedModel;
-    if (model !== undefined && other.metadata.name !== node.metadata.name)
-      servers.set(model, (servers.get(model) ?? 0) + 1);
-  }
   const pod = s.pods.get(joinKey(namespace, podName(node.metadata.name ?? '')));
   const network = networkFacts(s, networkKey);
   const policy = rolloutPolicy(s, node, network);
@@ -88,7 +91,7 @@ export const gatherNode = async (
     pod,
     keySecret: 'unknown',
     offers: s.inventory?.offers(node.spec.placement.gpu?.resourceName),
-    servers,
+    servers: serversOf(s, node, network, networkKey),
     sight: s.views.sight(networkKey, node.status?.nodeId ?? node.status?.agent?.nodeId),
     refusal: s.refusals.get(key),
     settings: s.settings,
@@ -103,7 +106,21 @@ export const gatherNode = async (
   // Asked only when the next step would rest on it: before a pod is made.
   if (facts.pod !== undefined || node.metadata.deletionTimestamp !== undefined || prepare(facts).input === undefined)
     return facts;
-  return { ...facts, keySecret: await probeSecret(s.client, node, signal) };
+  return { ...facts, keySecret: secretMade ? 'there' : await probeSecret(s.client, node, signal) };
+};
+
+/** How many other nodes are assigned each model of the snapshot: counted by the index, for thousands of nodes ask. */
+const serversOf = (
+  s: NodeSources,
+  node: ResultityNode,
+  network: NetworkFacts,
+  networkKey: string,
+): ReadonlyMap<string, number> => {
+  const own = s.nodes.get(keyOf(node))?.status?.assignedModel;
+  const models = network.at === 'ready' ? network.document.models : [];
+  return new Map(
+    models.map(({ ref }) => [ref, s.nodes.countByIndex(BY_MODEL, `${networkKey} ${ref}`) - (own === ref ? 1 : 0)]),
+  );
 };
 
 const ROLLOUT: Rollout = { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true };

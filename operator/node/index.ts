@@ -22,6 +22,6 @@ export {
   nodeController,
 } from './controller.ts';
 export type { NodeSettings } from './facts.ts';
-export { BY_GROUP, BY_NETWORK, BY_POD, groupOf, podUidsOf } from './gather.ts';
+export { BY_GROUP, BY_MODEL, BY_NETWORK, BY_POD, groupOf, modelOf, podUidsOf } from './gather.ts';
 export { isSurge, SURGE_WAIT_MS, stageOf, surgeLimit } from './surge.ts';
 export { countOf } from './turns.ts';

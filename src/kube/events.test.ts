@@ -86,6 +86,24 @@ describe('EventRecorder', () => {
     expect(t.made).to.have.length(1);
   });
 
+  it('writes at its own pace, drops Normal events whose turn is far away, and Warnings later than those', async () => {
+    const t = make();
+    for (let i = 0; i < 100; i++) t.say('said', `Burst${i}`);
+    await settle();
+    expect(t.made).to.have.length(100);
+    for (let i = 0; i < 1_000; i++) t.say('said', `More${i}`);
+    for (let i = 0; i < 50; i++) t.recorder.record(things, thing, { type: 'Warning', reason: `Bad${i}`, note: 'bad' });
+    await t.clock.advance(1_000);
+    expect(t.made).to.have.length(120);
+    await t.clock.advance(30_000);
+    expect(t.made.filter((e) => e.type === 'Normal')).to.have.length(300);
+    expect(t.made.filter((e) => e.type === 'Warning')).to.have.length(50);
+    t.say('said', 'More999');
+    await settle();
+    expect(t.made.at(-1)?.reason).to.equal('More999');
+    expect(t.clock.waiting).to.equal(0);
+  });
+
   it('cuts a note to what the server takes, and writes what has gathered when it closes', async () => {
     const t = make();
     t.say('ü'.repeat(2_000));

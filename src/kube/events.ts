@@ -4,6 +4,7 @@ import type { Logger } from '../lib/log.ts';
 import type { KubeClient } from './client.ts';
 import { isNotFound } from './errors.ts';
 import { fingerprint } from './fingerprint.ts';
+import { TokenBucket } from './limiter.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { pause } from './timing.ts';
 import { apiVersionOf, type KubeObject, type ResourceType, resource } from './types.ts';
@@ -44,6 +45,9 @@ export interface RecorderOptions {
   readonly instance: string;
   /** Repetitions are written at most this often; default 10 s. */
   readonly foldMs?: number | undefined;
+  /** Writes a second and burst, of all objects together; default 20 and 100. */
+  readonly qps?: number | undefined;
+  readonly burst?: number | undefined;
 }
 
 export interface EventInput {
@@ -59,6 +63,8 @@ export interface EventInput {
 /** After so long without a repetition, the next one is a new event. */
 const SERIES_MS = 6 * 60_000;
 const MAX_SERIES = 2_000;
+/** An event whose turn would come later than this is dropped: news is no news by then, and the object's status tells it. */
+const PATIENCE_MS: Record<EventInput['type'], number> = { Normal: 10_000, Warning: 60_000 };
 
 interface Known {
   readonly namespace: string;
@@ -74,16 +80,19 @@ interface Known {
 
 /**
  * Writes events.k8s.io/v1 events in the background: `record` never throws and never waits. Repetitions (same object,
- * reason, action, type) fold into a series. What cannot be written is dropped and counted: events are no state.
+ * reason, action, type) fold into a series. Events have a small budget of their own, so that a scale-up of thousands does
+ * not spend its writes on them. What cannot be written in time is dropped and counted: events are no state.
  */
 export class EventRecorder {
   readonly #o: RecorderOptions;
   readonly #known = new Map<string, Known>();
   readonly #pending = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  readonly #budget: TokenBucket;
 
   constructor(options: RecorderOptions) {
     this.#o = options;
+    this.#budget = new TokenBucket(options.clock, options.qps ?? 20, options.burst ?? 100);
   }
 
   /** `regarding` must carry namespace, name and uid. */
@@ -108,7 +117,7 @@ export class EventRecorder {
       .replace(/[^a-z0-9]/g, '')
       .slice(0, 16)}`;
     const eventTime = microTime(now);
-    const created = this.#write('created', () =>
+    const created = this.#write('created', event.type, () =>
       this.#o.client.create(events, {
         metadata: { namespace, name: eventName },
         eventTime,
@@ -161,10 +170,16 @@ export class EventRecorder {
     const { count } = known;
     const series: Series = { count, lastObservedTime: known.lastTime };
     known.written = count;
-    await this.#write('series', () => this.#o.client.patchMerge(events, known, { series }));
+    await this.#write('series', 'Normal', () => this.#o.client.patchMerge(events, known, { series }));
   }
 
-  async #write(outcome: string, send: () => Promise<unknown>): Promise<boolean> {
+  async #write(outcome: string, type: EventInput['type'], send: () => Promise<unknown>): Promise<boolean> {
+    const wait = this.#budget.reserve();
+    if (wait > PATIENCE_MS[type] || (wait > 0 && !(await pause(this.#o.clock, wait, this.#stop.signal)))) {
+      this.#budget.refund();
+      this.#o.metrics?.events.inc({ outcome: 'dropped' });
+      return false;
+    }
     try {
       await send();
       this.#o.metrics?.events.inc({ outcome });

@@ -56,9 +56,17 @@ export class Store<T extends KubeObject = KubeObject> {
   }
   /** Objects with this value in the index; throws on an index that was never declared. */
   byIndex(index: string, value: string): T[] {
+    return [...(this.#bucket(index, value)?.values() ?? [])];
+  }
+
+  /** How many `byIndex` would give; costs nothing. */
+  countByIndex(index: string, value: string): number {
+    return this.#bucket(index, value)?.size ?? 0;
+  }
+  #bucket(index: string, value: string): Map<Key, T> | undefined {
     const found = this.#indexes.get(index);
     if (!found) throw new RangeError(`the store of ${this.type.plural} has no index ${index}`);
-    return [...(found.values.get(value)?.values() ?? [])];
+    return found.values.get(value);
   }
 
   /** True once a whole list has been taken; stays true. */

@@ -146,6 +146,7 @@ export const startOperator = async (
     metrics: operatorMetrics(registry),
     flags: parsed,
     instance: 'rig',
+    nodeIntervalMs: 50,
     sightMs: { restless: 200, settled: 500 },
   });
   const stop = new AbortController();
