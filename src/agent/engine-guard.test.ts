@@ -9,7 +9,7 @@ import { createLogger } from '../lib/log.ts';
 import { EngineClient, type LauncherFacts, type LauncherLink } from '../runtime/index.ts';
 import { EngineGuard } from './engine-guard.ts';
 import { EngineWatch } from './engine-watch.ts';
-import { type Look, Pulse, RestartPace, SILENT_MS, STILL_MS } from './wedge.ts';
+import { IDLE_MS, type Look, Pulse, RestartPace, SILENT_MS, STILL_MS } from './wedge.ts';
 
 const look = (over: Partial<Look>): Look => ({ at: 0, start: 1, up: true, busy: 1, progress: 5, ...over });
 
@@ -28,8 +28,19 @@ describe('the pulse of an engine', () => {
   });
   it('is not doubted while a token or a step comes now and then, or nothing is asked of it', () => {
     expect(thought(600_000, (at) => ({ progress: Math.floor(at / (STILL_MS - 1_000)) }))).to.equal('none');
-    expect(thought(600_000, () => ({ busy: 0 }))).to.equal('none');
+    expect(thought(IDLE_MS - 1_000, () => ({ busy: 0 }))).to.equal('none');
     expect(thought(600_000, () => ({ busy: undefined, progress: undefined }))).to.equal('none');
+  });
+  it('is asked now and then when nobody asks anything of it', () => {
+    expect(thought(IDLE_MS, () => ({ busy: 0 }))).to.equal('idle');
+    const pulse = new Pulse();
+    let asked = 0;
+    for (let at = 0; at < 3 * IDLE_MS; at += 1_000) {
+      if (pulse.see(look({ at, busy: 0 })) !== 'idle') continue;
+      asked++;
+      pulse.answered();
+    }
+    expect(asked).to.equal(2);
   });
   it('is doubted although its requests give up before, one after the other', () => {
     expect(thought(3 * STILL_MS, (at) => ({ busy: (at / 1_000) % 20 < 15 ? 1 : 0 }))).to.equal('ask');
@@ -132,6 +143,28 @@ describe('an engine that answers /health and generates nothing', () => {
     await watch.look();
     expect(watch.view.runtime.phase).to.equal('ready');
     expect((await job()).state).to.equal('done');
+  });
+
+  it('is found and started again although nobody asks anything of it', async () => {
+    standin.setMode('wedged');
+    await pass(IDLE_MS / 1_000 + 3);
+    await until('the question', () => standin.running() === 1);
+    expect(seen).to.include({ restarts: 0, wedges: 0 });
+    await pass(21);
+    await until('started again', () => seen.restarts === 1);
+    expect(seen).to.deep.include({ wedges: 1, told: ['EngineWedged'] });
+  });
+
+  it('goes on when it moves while a question waits', async () => {
+    standin.setMode('wedged');
+    await pass(IDLE_MS / 1_000 + 3);
+    await until('the question', () => standin.running() === 1);
+    const real = engine.metrics.bind(engine);
+    engine.metrics = async () => ({ ...(await real()), iterations: 77 });
+    await pass(25);
+    await until('the question is over', () => standin.running() === 0);
+    await pass(2);
+    expect(seen).to.include({ restarts: 0, wedges: 0 });
   });
 
   it('goes on when it gives the one token: only a stream of it stands still', async () => {

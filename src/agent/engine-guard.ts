@@ -4,7 +4,7 @@ import type { EngineClient } from '../runtime/index.ts';
 import type { EngineView, EngineWatch } from './engine-watch.ts';
 import type { AgentMetrics } from './job-metrics.ts';
 import { kindOf } from './test-inference.ts';
-import { Pulse, RestartPace } from './wedge.ts';
+import { type Look, Pulse, RestartPace } from './wedge.ts';
 
 export interface EngineGuardOptions {
   readonly watch: Pick<EngineWatch, 'view' | 'declareWedged'>;
@@ -26,8 +26,8 @@ const PROBE_MIN_MS = 10_000;
 const PROBE_MAX_MS = 60_000;
 
 /**
- * Finds an engine that answers /health and generates nothing: its counters stand still while requests are in it, and a request
- * for one token gets no answer. Its jobs then end at once as engine_crash, so that the network gives them to others, and the
+ * Finds an engine that answers /health and generates nothing: its counters stand still while requests are in it, or it had
+ * nothing to do for 10 minutes, and a request for one token gets no answer. Its jobs then end at once as engine_crash, so that the network gives them to others, and the
  * engine alone is started again.
  */
 export class EngineGuard {
@@ -47,21 +47,21 @@ export class EngineGuard {
       if (signal.aborted || !look) continue;
       const suspicion = this.#pulse.see(look);
       if (suspicion === 'none') continue;
-      if (suspicion === 'ask' && (await this.#answers(signal))) this.#pulse.answered();
+      if (suspicion !== 'dead' && ((await this.#answers(suspicion, signal)) || this.#moved(look)))
+        this.#pulse.answered();
       else if (!signal.aborted) await this.#end(look.start, suspicion, signal);
     }
   }
 
   /** One token, asked for; an error counts as an answer, since whoever refuses still works. */
-  async #answers(signal: AbortSignal): Promise<boolean> {
+  async #answers(suspicion: 'ask' | 'idle', signal: AbortSignal): Promise<boolean> {
     const { clock, engine, firstTokenMs, logger } = this.#o;
     const question = this.#o.question();
     if (!question) return true;
     const limit = Math.min(PROBE_MAX_MS, Math.max(PROBE_MIN_MS, firstTokenMs()));
-    logger.warn(
-      { model: question.ref, ms: limit },
-      'the engine is busy and generates nothing; asking it for one token',
-    );
+    const asked = { model: question.ref, ms: limit };
+    if (suspicion === 'idle') logger.debug(asked, 'the engine had nothing to do for long; asking it for one token');
+    else logger.warn(asked, 'the engine is busy and generates nothing; asking it for one token');
     const kind = kindOf(question.request);
     const done = await engine.run(
       kind,
@@ -71,7 +71,13 @@ export class EngineGuard {
     return done.state === 'done' || done.reason === 'engine_error';
   }
 
-  async #end(start: number, suspicion: 'ask' | 'dead', signal: AbortSignal): Promise<void> {
+  /** The question had no answer, but others had theirs meanwhile: it only waited behind them. */
+  #moved(before: Look): boolean {
+    const now = lookOf(this.#o.watch.view, this.#o.clock.monotonic());
+    return now !== undefined && (now.start !== before.start || now.progress !== before.progress);
+  }
+
+  async #end(start: number, suspicion: 'ask' | 'idle' | 'dead', signal: AbortSignal): Promise<void> {
     const { clock, engine, logger, metrics, watch } = this.#o;
     const why =
       suspicion === 'dead'
@@ -90,7 +96,7 @@ export class EngineGuard {
 }
 
 /** Undefined unless this very engine was ready once, lives, and is not given up already. */
-const lookOf = ({ runtime, facts, metrics, wasReady }: EngineView, at: number) => {
+const lookOf = ({ runtime, facts, metrics, wasReady }: EngineView, at: number): Look | undefined => {
   if (!wasReady || facts?.pid == null || facts.startedAt === null || runtime.phase === 'wedged') return undefined;
   if (runtime.phase === 'draining') return undefined;
   return {
