@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import { ApiDouble } from '../../test/support/api-double.ts';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { LoopTurns } from '../../test/support/loop-turns.ts';
 import { until } from '../../test/support/until.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Metrics } from '../lib/metrics.ts';
 import { Secret } from '../lib/secret.ts';
-import { KubeClient, type KubeClientOptions } from './client.ts';
+import { KubeClient, type KubeClientOptions, LINES_AT_ONCE } from './client.ts';
 import { ApiError } from './errors.ts';
 import { leases } from './lease.ts';
 import { kubeMetrics } from './metrics.ts';
@@ -172,5 +173,27 @@ describe('KubeClient', () => {
     double.cutWatches();
     expect(await reading).to.have.property('code', 'kube_network');
     stop.abort();
+  });
+
+  it('hands the lines of a list of 40 MB out in parts between which the loop turns', async () => {
+    const client = connect();
+    const stop = new AbortController();
+    const turns = new LoopTurns();
+    const line = JSON.stringify({ type: 'ADDED', object: { text: 'x'.repeat(4_000) } });
+    let read = 0;
+    const reading = caught(
+      (async () => {
+        for await (const got of client.watchLines(configMaps, { signal: stop.signal, timeoutSeconds: 60 })) {
+          turns.add(got.length);
+          read += 1;
+        }
+      })(),
+    );
+    await until('the watch', () => double.openWatches === 1);
+    for (let i = 0; i < 10; i++) double.say(Array.from({ length: 1_000 }, () => line).join('\n'));
+    await until('all lines', () => read === 10_000, 15_000);
+    stop.abort();
+    await reading;
+    expect(turns.most()).to.be.at.most(2 * LINES_AT_ONCE);
   });
 });

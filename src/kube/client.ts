@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { KubeError } from './errors.ts';
 import type { Connection } from './kubeconfig.ts';
 import type { KubeMetrics } from './metrics.ts';
+import { breathe } from './timing.ts';
 import { type Call, type Lane, Transport, type Verb } from './transport.ts';
 import { apiVersionOf, type KubeObject, pathOf, type ResourceType } from './types.ts';
 
@@ -75,6 +76,8 @@ export interface JsonPatchOp {
   readonly value?: unknown;
 }
 
+/** Characters of lines that are handed out without a turn of the loop in between; a longer line comes alone. */
+export const LINES_AT_ONCE = 256 * 1024;
 /** One line of a watch may not be longer; an object in etcd is at most 1.5 MiB. */
 const MAX_LINE = 16 * 1024 * 1024;
 
@@ -320,6 +323,7 @@ async function* lines(
 ): AsyncGenerator<string, void> {
   const decoder = new TextDecoder();
   let rest = '';
+  let handed = 0;
   try {
     for await (const chunk of body) {
       rest += decoder.decode(chunk as Uint8Array, { stream: true });
@@ -327,7 +331,13 @@ async function* lines(
       for (let end = rest.indexOf('\n', from); end >= 0; end = rest.indexOf('\n', from)) {
         const line = rest.slice(from, end);
         from = end + 1;
-        if (line !== '') yield line;
+        if (line === '') continue;
+        handed += line.length;
+        if (handed > LINES_AT_ONCE) {
+          handed = line.length;
+          await breathe();
+        }
+        yield line;
       }
       rest = from === 0 ? rest : rest.slice(from);
       if (rest.length > MAX_LINE) throw new KubeError('kube_watch', `${what}: a line is longer than ${MAX_LINE} bytes`);

@@ -84,7 +84,7 @@ export class Manager {
             'watch interrupted',
           );
         }
-        store.handle(event);
+        await store.handle(event);
       }
     };
     this.#caches.push({ store: store as unknown as Store, run });

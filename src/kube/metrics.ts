@@ -29,6 +29,7 @@ export interface KubeMetrics {
   readonly watchRestarts: Counter<'kind' | 'reason'>;
   readonly relists: Counter<'kind'>;
   readonly cacheObjects: Gauge<'kind'>;
+  readonly cacheBytes: Gauge<'kind'>;
 
   readonly applies: Counter<'kind' | 'outcome'>;
   readonly events: Counter<'outcome'>;
@@ -94,6 +95,7 @@ export const kubeMetrics = (m: Metrics, prefix = 'kube_runtime_'): KubeMetrics =
     ]),
     relists: m.counter(`${prefix}relists_total`, 'Full lists.', ['kind']),
     cacheObjects: m.gauge(`${prefix}cache_objects`, 'Objects in the cache.', ['kind']),
+    cacheBytes: m.gauge(`${prefix}cache_bytes`, 'About how much memory the objects in the cache take.', ['kind']),
     applies: m.counter(
       `${prefix}apply_writes_total`,
       'Server-side applies by kind: sent, skipped (nothing to change), failed.',

@@ -49,7 +49,7 @@ export const followOptional = async <T extends KubeObject>(f: Followed<T>): Prom
 const follow = async <T extends KubeObject>({ client, type, store, options, signal }: Followed<T>): Promise<void> => {
   for await (const event of watch(client, type, { ...options, signal })) {
     if (event.type === 'error' && isNotFound(event.error)) return;
-    store.handle(event);
+    await store.handle(event);
   }
 };
 

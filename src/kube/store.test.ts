@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { LoopTurns } from '../../test/support/loop-turns.ts';
+import { Metrics } from '../lib/metrics.ts';
+import { kubeMetrics } from './metrics.ts';
 import { type Change, Store } from './store.ts';
 import { type KubeObject, resource } from './types.ts';
 
@@ -84,6 +87,45 @@ describe('Store', () => {
     expect([store.byIndex('colour', 'red').length, store.byIndex('colour', 'blue').length]).to.deep.equal([0, 1]);
     store.handle({ type: 'delete', object: thing('a', 3, 'blue') });
     expect([store.size, store.byIndex('colour', 'blue').length, store.version]).to.deep.equal([0, 0, 3n]);
+  });
+
+  it('shows a list of 10 000 at once, and tells it in slices between which the loop turns', async () => {
+    const { store, told } = make();
+    const turns = new LoopTurns();
+    store.subscribe(() => turns.add());
+    store.handle({ type: 'init' });
+    for (let i = 0; i < 10_000; i++) store.handle({ type: 'initApply', object: thing(`t${i}`, i + 1) });
+    let advanced = 0;
+    store.onAdvance(() => advanced++);
+    const telling = store.handle({ type: 'initDone', resourceVersion: '10000' });
+    expect([store.size, store.synced(), told.length < 10_000, advanced]).to.deep.equal([10_000, true, true, 0]);
+    await telling;
+    expect([told.length, new Set(told).size, advanced]).to.deep.equal([10_000, 10_000, 1]);
+    expect(turns.most()).to.be.at.most(400);
+  });
+
+  it('tells what comes next after all of a list, also to who does not wait', async () => {
+    const { store, told } = make();
+    list(store, 1_000, ...Array.from({ length: 1_000 }, (_, i) => thing(`t${i}`, i + 1)));
+    store.handle({ type: 'apply', object: thing('t0', 1_001, 'blue') });
+    expect(told).to.have.length(1_001);
+    expect([told[999], told[1_000]]).to.deep.equal(['added t999 1000', 'updated t0 1001']);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(told).to.have.length(1_001);
+  });
+
+  it('knows about how much memory its objects take, through lists, changes and deletions', async () => {
+    const metrics = kubeMetrics(new Metrics());
+    const store = new Store<Thing>(things, { metrics });
+    list(store, 2, thing('a', 1), thing('b', 2));
+    const two = store.bytes;
+    store.handle({ type: 'apply', object: thing('b', 3, 'x'.repeat(1_003)) });
+    expect(store.bytes).to.equal(two + 1_000);
+    expect((await metrics.cacheBytes.get()).values.map((v) => v.value)).to.deep.equal([two + 1_000]);
+    list(store, 4, thing('a', 1));
+    expect(store.bytes).to.equal(two / 2);
+    store.handle({ type: 'delete', object: thing('a', 5) });
+    expect(store.bytes).to.equal(0);
   });
 
   it('goes on when a subscriber throws', () => {

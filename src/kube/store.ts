@@ -1,5 +1,6 @@
 import { assertNever } from '../lib/errors.ts';
 import type { KubeMetrics } from './metrics.ts';
+import { breathe } from './timing.ts';
 import { type Key, type KubeObject, keyOf, type ResourceType, versionOf } from './types.ts';
 import type { WatchEvent } from './watcher.ts';
 
@@ -21,6 +22,9 @@ export interface StoreOptions<T extends KubeObject> {
   readonly onError?: ((error: unknown) => void) | undefined;
 }
 
+/** Differences of one list that are told without a turn of the loop in between: each may wake several subscribers. */
+const TELL_AT_ONCE = 200;
+
 /**
  * The cache of one watch. Objects are frozen through and through; readers see a list wholly or not at all.
  * One store is fed by one watch: that makes `version` meaningful.
@@ -33,6 +37,10 @@ export class Store<T extends KubeObject = KubeObject> {
   readonly #indexes = new Map<string, { of: (object: T) => readonly string[]; values: Map<string, Map<Key, T>> }>();
   readonly #subscribers = new Set<(change: Change<T>) => void>();
   readonly #advanced = new Set<() => void>();
+  readonly #sizes = new WeakMap<T, number>();
+  /** What a list changed and nobody has been told yet. */
+  #untold: Iterator<Change<T>> | undefined;
+  #bytes = 0;
   #version = 0n;
   #synced = false;
 
@@ -53,6 +61,10 @@ export class Store<T extends KubeObject = KubeObject> {
   }
   get size(): number {
     return this.#objects.size;
+  }
+  /** About how much memory the objects take: characters of keys and texts, and eight bytes for all else. */
+  get bytes(): number {
+    return this.#bytes;
   }
   /** Objects with this value in the index; throws on an index that was never declared. */
   byIndex(index: string, value: string): T[] {
@@ -93,24 +105,32 @@ export class Store<T extends KubeObject = KubeObject> {
   project(object: T): T {
     const { managedFields: _, ...metadata } = object.metadata ?? {};
     const slim = { ...object, metadata } as T;
-    return deepFreeze(this.#o.transform ? this.#o.transform(slim) : slim);
+    const kept = this.#o.transform ? this.#o.transform(slim) : slim;
+    this.#sizes.set(kept, freeze(kept));
+    return kept;
   }
 
-  /** Takes one event of the watch. */
-  handle(event: WatchEvent<T>): void {
+  /**
+   * Takes one event of the watch. A list that changes much is shown at once, but told in slices between which the loop
+   * turns: then there is a promise to wait for. Who does not wait loses nothing; the next event comes after all of it.
+   */
+  handle(event: WatchEvent<T>): Promise<void> | undefined {
+    this.#tellNext(Number.POSITIVE_INFINITY);
     switch (event.type) {
       case 'init':
         this.#incoming = new Map();
-        return;
+        return undefined;
       case 'initApply': {
         const object = this.project(event.object);
         this.#incoming?.set(keyOf(object), object);
-        return;
+        return undefined;
       }
       case 'initDone':
         this.#replace(this.#incoming ?? new Map());
         this.#incoming = undefined;
         this.#version = versionOf(event.resourceVersion); // may fall: the server may have been restored
+        this.#measure();
+        if (!this.#tellNext(TELL_AT_ONCE)) return this.#tellRest();
         break;
       case 'apply':
         this.#put(this.project(event.object), false);
@@ -124,19 +144,45 @@ export class Store<T extends KubeObject = KubeObject> {
         this.#advance(versionOf(event.resourceVersion));
         break;
       case 'error':
-        return;
+        return undefined;
       default:
         assertNever(event);
     }
+    this.#measure();
+    this.#announce();
+    return undefined;
+  }
+
+  #measure(): void {
     this.#o.metrics?.cacheObjects.set({ kind: this.type.kind }, this.#objects.size);
+    this.#o.metrics?.cacheBytes.set({ kind: this.type.kind }, this.#bytes);
+  }
+
+  #announce(): void {
     for (const then of [...this.#advanced]) this.#safely(then);
+  }
+
+  async #tellRest(): Promise<void> {
+    do await breathe();
+    while (!this.#tellNext(TELL_AT_ONCE));
+    this.#announce();
+  }
+
+  /** Tells up to `count` of what a list changed; true when nothing is left. */
+  #tellNext(count: number): boolean {
+    for (let n = 0; this.#untold && n < count; n++) {
+      const next = this.#untold.next();
+      if (next.done) this.#untold = undefined;
+      else this.#tell(next.value);
+    }
+    return this.#untold === undefined;
   }
 
   #advance(version: bigint): void {
     if (version > this.#version) this.#version = version;
   }
 
-  /** Swaps everything in one turn, then tells the differences. */
+  /** Swaps everything in one turn, and notes the differences to be told. */
   #replace(next: Map<Key, T>): void {
     const before = this.#objects;
     const first = !this.#synced;
@@ -154,8 +200,10 @@ export class Store<T extends KubeObject = KubeObject> {
     this.#objects = next;
     for (const index of this.#indexes.values()) index.values.clear();
     for (const [key, object] of next) this.#index(key, object);
+    this.#bytes = 0;
+    for (const object of next.values()) this.#bytes += this.#sizes.get(object) ?? 0;
     this.#synced = true;
-    for (const change of changes) this.#tell(change);
+    this.#untold = changes.values();
   }
 
   #put(object: T, initial: boolean): void {
@@ -164,8 +212,9 @@ export class Store<T extends KubeObject = KubeObject> {
     const same = old !== undefined && old.metadata?.uid === object.metadata?.uid;
     if (old && !same) this.#drop(key, old, false);
     if (same && old.metadata?.resourceVersion === object.metadata?.resourceVersion) return;
-    if (same) this.#unindex(key, old);
+    if (same) this.#forget(key, old);
     this.#objects.set(key, object);
+    this.#bytes += this.#sizes.get(object) ?? 0;
     this.#index(key, object);
     this.#tell(same ? { type: 'updated', object, old } : { type: 'added', object, initial });
   }
@@ -174,7 +223,7 @@ export class Store<T extends KubeObject = KubeObject> {
     const old = this.#objects.get(key);
     if (!old) return;
     this.#objects.delete(key);
-    this.#unindex(key, old);
+    this.#forget(key, old);
     this.#tell({ type: 'deleted', object, known });
   }
 
@@ -188,7 +237,8 @@ export class Store<T extends KubeObject = KubeObject> {
     }
   }
 
-  #unindex(key: Key, object: T): void {
+  #forget(key: Key, object: T): void {
+    this.#bytes -= this.#sizes.get(object) ?? 0;
     for (const index of this.#indexes.values()) {
       for (const value of index.of(object)) {
         const bucket = index.values.get(value);
@@ -211,9 +261,12 @@ export class Store<T extends KubeObject = KubeObject> {
   }
 }
 
-const deepFreeze = <V>(value: V): V => {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+/** Freezes a value through and through, and tells about how many bytes it takes. */
+const freeze = (value: unknown): number => {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null) return 8;
+  let bytes = 8;
+  for (const [key, inner] of Object.entries(value)) bytes += (Array.isArray(value) ? 0 : key.length) + freeze(inner);
   Object.freeze(value);
-  for (const inner of Object.values(value)) deepFreeze(inner);
-  return value;
+  return bytes;
 };

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { LoopTurns } from '../../test/support/loop-turns.ts';
 import type { ListOptions, Page, WatchOptions } from './client.ts';
 import { ApiError, KubeError } from './errors.ts';
 import { type KubeObject, type ResourceType, resource } from './types.ts';
@@ -199,5 +200,23 @@ describe('watch', () => {
     await old.clock.advance(1_000);
     expect(old.asked).to.deep.equal(['stream', 'list', 'watch 50']);
     await two.end();
+  });
+
+  it('hands a page of 500 out in parts between which the loop turns', async () => {
+    const client = new Scripted();
+    const items = Array.from({ length: 500 }, (_, i) => thing(`t${i}`, i + 1));
+    client.lists.push({ items, resourceVersion: '500', continue: undefined });
+    const turns = new LoopTurns();
+    const stop = new AbortController();
+    let taken = 0;
+    for await (const e of watch(client, things, { signal: stop.signal })) {
+      if (e.type === 'initDone') break;
+      if (e.type !== 'initApply') continue;
+      taken += 1;
+      turns.add();
+    }
+    stop.abort();
+    expect(taken).to.equal(500);
+    expect(turns.most()).to.be.at.most(200);
   });
 });

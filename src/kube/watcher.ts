@@ -3,7 +3,7 @@ import { assertNever } from '../lib/errors.ts';
 import type { KubeClient } from './client.ts';
 import { ApiError, apiErrorFrom, isGone, isInvalid, KubeError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
-import { deadline, pause } from './timing.ts';
+import { breathe, deadline, pause } from './timing.ts';
 import type { KubeObject, ResourceType } from './types.ts';
 
 /**
@@ -43,6 +43,8 @@ const BACKOFF = { baseMs: 800, capMs: 30_000 };
 const HEALTHY_MS = 120_000;
 /** A watch that ends sooner and empty is treated as an error, or a broken proxy would make a hot loop. */
 const SHORT_MS = 1_000;
+/** Objects of a page that are handed out without a turn of the loop in between. */
+const TAKE_AT_ONCE = 100;
 const INITIAL_END = 'k8s.io/initial-events-end';
 
 type State =
@@ -152,7 +154,11 @@ async function* listPages<T extends KubeObject>(
   yield { type: 'init' };
   let page = await client.list(type, query);
   for (;;) {
-    for (const object of page.items) yield { type: 'initApply', object };
+    // A page was parsed in one go; taking its objects in is as much work again.
+    for (const [i, object] of page.items.entries()) {
+      if (i % TAKE_AT_ONCE === 0) await breathe();
+      yield { type: 'initApply', object };
+    }
     if (page.continue === undefined) break;
     page = await client.list(type, { ...query, continue: page.continue });
   }
