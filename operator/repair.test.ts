@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type RunningOperator, startOperator } from '../test/support/operator-rig.ts';
+import type { ResultityNode } from '../src/api/index.ts';
+import { nodeManifest, type RunningOperator, startOperator } from '../test/support/operator-rig.ts';
 import { NODE, NS, World } from '../test/support/operator-world.ts';
 import { until } from '../test/support/until.ts';
 import { KIND } from './kinds.ts';
@@ -58,13 +59,48 @@ describe('an operator whose world breaks', function () {
     expect(world.player.mostPods).to.equal(1);
   });
 
+  it('replaces nothing while the machines of a group are silent together, and does when they are back', async () => {
+    for (const name of ['gpu-b', 'gpu-c'])
+      await world.user.create(KIND.node, nodeManifest(name, NS) as unknown as ResultityNode);
+    const all = () => world.api.objects<ResultityNode>('resultitynodes');
+    const reason = (type: string) =>
+      all()
+        .find((n) => n.metadata.name === 'gpu-a')
+        ?.status?.conditions?.find((c) => c.type === type);
+    await until('all ready', () => all().every((n) => n.status?.phase === 'Active') && all().length === 3, 15_000);
+    await world.taint('node.kubernetes.io/unreachable');
+    await until('silent', () => reason('AgentReady')?.reason === 'MachineUnreachable');
+    world.player.away = true;
+    const before = uid();
+    await world.user.patchMerge(
+      KIND.pod,
+      POD,
+      { status: { phase: 'Failed', reason: 'Evicted' } },
+      { subresource: 'status' },
+    );
+    await until(
+      'held',
+      () => reason('PodScheduled')?.message.includes('nothing is replaced while the machines of 3 of 3') === true,
+      15_000,
+    );
+    expect(deletions()).to.deep.equal([]);
+    expect(uid()).to.equal(before);
+    world.player.away = false;
+    await world.taint();
+    await until(
+      'another pod',
+      () => world.pods.some((p) => p.metadata?.name === 'gpu-a' && p.metadata.uid !== before),
+      30_000,
+    );
+    expect(world.player.mostPods).to.equal(1);
+  });
+
   it('forgets what the agent of a gone pod has said, so that nothing looks alive', async () => {
     await world.user.delete(KIND.pod, POD);
     await until('forgotten', () =>
       world.api.requests.some((r) => (r.body as { status?: { agent?: null } } | undefined)?.status?.agent === null),
     );
-    await settled();
-    expect(world.node?.status?.agent?.phase).to.equal('Active');
+    await until('its next agent speaks', () => world.settled && world.node?.status?.agent?.phase === 'Active', 15_000);
   });
 
   it('touches no pod in a storm of 409, 410, 429 and cut watches, and settles after it', async () => {

@@ -15,7 +15,7 @@ import {
 } from '../../src/api/index.ts';
 import { placementIn } from '../../src/placement/index.ts';
 import { bounded, keySecretName } from '../names.ts';
-import { countOf, isSurge, surgeLimit } from '../node/index.ts';
+import { brakeText, countOf, isSurge, isTooMany, surgeLimit } from '../node/index.ts';
 import { decideSurge, type Spare, type Verdict } from './surge.ts';
 
 export interface FleetFacts {
@@ -196,16 +196,18 @@ const verdict = (status: Verdict['status'], reason: Reason, message: string): Ve
 /** Reasons of Progressing of a node that is not what its template says yet. */
 const BEHIND: ReadonlySet<string> = new Set(['UpdateHeld', 'SurgePending', 'PullingImage', 'Updating', 'RolledBack']);
 
-/** When more than a third of the machines, two at the least, fall silent together, it is the network and not the machines. */
+/** Of a node whose machine does not answer, or is gone. */
+const VANISHED: ReadonlySet<string> = new Set(['MachineUnreachable', 'MachineLost']);
+
 const brakeOf = (nodes: readonly ResultityNode[]): Verdict => {
-  const silent = nodes.filter(
-    (n) => getCondition(n.status?.conditions, 'AgentReady')?.reason === 'MachineUnreachable',
+  const vanished = nodes.filter((n) =>
+    VANISHED.has(getCondition(n.status?.conditions, 'AgentReady')?.reason ?? ''),
   ).length;
-  return silent >= 2 && silent * 3 > nodes.length
+  return isTooMany(vanished, nodes.length)
     ? verdict(
         'True',
         'TooManyVanished',
-        `the machines of ${silent} of ${nodes.length} nodes do not answer; no node is updated, moved or scaled away until they do`,
+        `${brakeText(vanished, nodes.length)}; no node is updated, moved, replaced or scaled away until they are back`,
       )
     : verdict('False', 'BrakeOff', 'the machines answer');
 };

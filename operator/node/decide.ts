@@ -11,6 +11,7 @@ import { type Prepared, prepare } from './prepare.ts';
 import { pullPod } from './pull.ts';
 import type { RolloutDecision, RolloutStep, Told } from './rollout.ts';
 import type { RolledBack } from './rollout-state.ts';
+import { ended } from './trouble.ts';
 import { decideUpdate } from './update.ts';
 import { no, type Verdict } from './verdict.ts';
 
@@ -69,6 +70,9 @@ const REPLACE_AFTER_MS = 10_000;
 /** A pod that the API server refused (a quota, a policy) is tried again after this. */
 const TRY_AGAIN_MS = 15_000;
 
+/** While the brake holds a node, it is looked at so often. */
+const BRAKED_MS = 15_000;
+
 /** What to do about one node and what to say of it. Pure and total; no error of the API server ever reaches it (I14). */
 export const decideNode = (facts: NodeFacts): Decision =>
   facts.node.metadata.deletionTimestamp === undefined ? living(facts) : leaving(facts);
@@ -109,6 +113,9 @@ const living = (facts: NodeFacts): Decision => {
       'the pod goes, as force-replace was set; the next one is made when its object is gone',
     );
     steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: 'force-replace was set' });
+  } else if (facts.machine.state === 'gone' && facts.brake() !== undefined) {
+    podTrouble = braked(facts, 'MachineLost', `machine ${facts.machine.name} is gone from the cluster`);
+    againMs = BRAKED_MS;
   } else if (fenced(facts)) {
     podTrouble = no('MachineLost', `${fenced(facts)}; another pod is made with the same identity`);
     steps.push({ do: 'deletePod', uid: uidOf(own), force: true, why: fenced(facts) ?? '' });
@@ -122,14 +129,20 @@ const living = (facts: NodeFacts): Decision => {
   } else if (own.status?.phase === 'Failed' || own.status?.phase === 'Succeeded') {
     podTrouble = ended(own);
     const since = now - Date.parse(own.metadata?.creationTimestamp ?? '');
-    if (since >= REPLACE_AFTER_MS)
+    if (facts.brake() !== undefined) {
+      podTrouble = braked(facts, podTrouble.reason, 'the pod has ended');
+      againMs = BRAKED_MS;
+    } else if (since >= REPLACE_AFTER_MS)
       steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: podTrouble.message });
     else againMs = REPLACE_AFTER_MS - since;
   }
 
   const lostSince = own !== undefined && podTrouble === undefined ? gpuLostFor(facts) : undefined;
   if (own !== undefined && lostSince !== undefined) {
-    if (lostSince >= MOVE_AFTER_MS) {
+    if (lostSince >= MOVE_AFTER_MS && facts.brake() !== undefined) {
+      podTrouble = braked(facts, 'GPULost', `machine ${facts.machine.name} has fewer GPUs than its pods hold`);
+      againMs = BRAKED_MS;
+    } else if (lostSince >= MOVE_AFTER_MS) {
       podTrouble = no(
         'GPULost',
         `machine ${facts.machine.name} has fewer GPUs than its pods hold; another place is looked for`,
@@ -165,6 +178,10 @@ const living = (facts: NodeFacts): Decision => {
   againMs = sooner(againMs, update?.againMs);
   return { steps, status, againMs, ...(update?.begins === undefined ? {} : { begins: update.begins }) };
 };
+
+/** What would replace the pod, and why it does not now. */
+const braked = (facts: NodeFacts, reason: Verdict['reason'], what: string): Verdict =>
+  no(reason, `${what}; nothing is replaced while ${facts.brake()} (${ANNOTATION.forceReplace} does it all the same)`);
 
 const sooner = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
@@ -261,19 +278,6 @@ const whose = ({ pod, node }: NodeFacts): { own: Pod | undefined; foreign: boole
   if (pod === undefined) return { own: undefined, foreign: false };
   const mine = pod.metadata?.ownerReferences?.some((o) => o.uid === node.metadata.uid) === true;
   return mine ? { own: pod, foreign: false } : { own: undefined, foreign: true };
-};
-
-const ended = (pod: Pod): Verdict => {
-  const evicted =
-    pod.status?.reason === 'Evicted' ||
-    pod.status?.conditions?.some((c) => c.type === 'DisruptionTarget' && c.status === 'True') === true;
-  return evicted
-    ? {
-        status: 'False',
-        reason: 'PodEvicted',
-        message: 'the pod was evicted; another one is made with the same identity',
-      }
-    : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
 };
 
 /** Annotations by which the operator speaks to the agent. While the network is not known they stay as they are. */

@@ -88,4 +88,6 @@ export interface NodeFacts {
   readonly rollout: Rollout;
   /** Whether an update to these images may begin. Looks at the other nodes when it is called. */
   readonly turn: (images: readonly string[]) => Turn;
+  /** Why no pod may be replaced now: too many machines have vanished together. Looks at the other nodes when it is called. */
+  readonly brake: () => string | undefined;
 }

@@ -21,6 +21,7 @@ import { KIND } from '../kinds.ts';
 import { keySecretName, podName, pullName } from '../names.ts';
 import type { NetworkViews } from '../network/view.ts';
 import type { KubernetesNode, Pod, Workload } from '../pod-types.ts';
+import { brakeOn } from './brake.ts';
 import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
 import { engineDown, machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
@@ -102,6 +103,7 @@ export const gatherNode = async (
     queue: queueOf(s.workloads, pod),
     rollout: policy,
     turn: (images) => askTurn(s, node, policy, images),
+    brake: () => brakeOn(s.nodes.byIndex(BY_GROUP, groupOf(node)), s.kubernetesNodes),
   };
   // Asked only when the next step would rest on it: before a pod is made.
   if (facts.pod !== undefined || node.metadata.deletionTimestamp !== undefined || prepare(facts).input === undefined)
@@ -138,10 +140,11 @@ const rolloutPolicy = (s: NodeSources, node: ResultityNode, network: NetworkFact
 
 const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: readonly string[]): Turn => {
   const fleet = fleetOf(s, node);
-  if (isTrue(fleet?.status?.conditions, 'FleetBrake'))
-    return { go: false, pull: false, why: 'the fleet’s brake is on: too many of its machines do not answer' };
+  const group = s.nodes.byIndex(BY_GROUP, groupOf(node));
+  const brake = brakeOn(group, s.kubernetesNodes);
+  if (brake !== undefined) return { go: false, pull: false, why: `the brake is on: ${brake}` };
   const now = s.clock.monotonic();
-  const others = s.nodes.byIndex(BY_GROUP, groupOf(node)).filter((other) => other.metadata.name !== node.metadata.name);
+  const others = group.filter((other) => other.metadata.name !== node.metadata.name);
   const surges = others.filter((other) => isSurge(other) && other.metadata.deletionTimestamp === undefined);
   const peers = others.map((other): Peer => {
     const at = keyOf(other);

@@ -3,7 +3,7 @@
  *
  * Reading order: facts (what a decision rests on) → prepare (the checks before a pod) → decide (steps and status) with
  * conditions (the verdicts) and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and apply (the
- * edges) with ground (account, claims, key Secret), machine, status, events → controller (what wakes it), observed (gauges).
+ * edges) with ground (account, claims, key Secret), machine, brake (when too many of them vanish), status, events → controller (what wakes it), observed (gauges).
  * Updates of a live pod: rollout-state (what stands on the pod) → rollout (the next step, pure) with pull (bringing images to
  * the machine) and turns (how many at a time; surge: with one more than wanted) → update (where it meets the node).
  *
@@ -12,6 +12,7 @@
  * before its Secret, and the key of an identity that was used is never replaced (I5); each step of an update is one write that
  * says how far it is, so a crash after any of them goes on from there; an unchanged status is not written.
  */
+export { brakeText, isTooMany } from './brake.ts';
 export {
   BY_HELD,
   BY_MACHINE,

@@ -3,7 +3,7 @@ import { facts, NODE_ID, resultityNode, storedPod } from '../../test/support/nod
 import { runningPod } from '../../test/support/operator-rig.ts';
 import type { KubernetesNode, Pod } from '../pod-types.ts';
 import { type Decision, decideNode } from './decide.ts';
-import type { Machine } from './facts.ts';
+import type { Machine, NodeFacts } from './facts.ts';
 import { machineOf } from './machine.ts';
 
 const NOW = facts().now;
@@ -44,9 +44,16 @@ describe('a node whose machine fails it', () => {
     ...runningPod,
     containerStatuses: [{ name: 'runtime', ready: false, state: { waiting: { reason: 'CrashLoopBackOff' } } }],
   };
-  const on = (at: Partial<Machine>, status: Pod['status'] = runningPod, servingFor = 0): Decision =>
+  const on = (
+    at: Partial<Machine>,
+    status: Pod['status'] = runningPod,
+    servingFor = 0,
+    over: Partial<NodeFacts> = {},
+    annotations: Record<string, string> = {},
+  ): Decision =>
     decideNode({
       ...facts(),
+      ...over,
       pod: pod({ status }),
       machine: { name: 'machine', state: 'ready', gpuLost: false, ...at },
       node: resultityNode(
@@ -64,6 +71,7 @@ describe('a node whose machine fails it', () => {
             },
           ],
         },
+        { annotations },
       ),
     });
   const deletes = (d: Decision) => d.steps.filter((s) => s.do === 'deletePod');
@@ -85,5 +93,26 @@ describe('a node whose machine fails it', () => {
   it('gets another pod for one that the kubelet has not admitted, or evicted', () => {
     for (const reason of ['UnexpectedAdmissionError', 'Evicted', 'NodeAffinity'])
       expect(deletes(on({}, { phase: 'Failed', reason }))[0], reason).to.include({ force: false, uid: 'uid-pod' });
+  });
+  it('is left as it is while the brake is on, and says so, whatever would replace its pod', () => {
+    const braked = { brake: () => '2 of 3 machines are gone' };
+    const scenes: [string, Decision][] = [
+      ['machine gone', on({ state: 'gone' }, runningPod, 0, braked)],
+      ['evicted', on({}, { phase: 'Failed', reason: 'Evicted' }, 0, braked)],
+      ['GPU lost', on({ gpuLost: true }, crashed, 300_000, braked)],
+    ];
+    for (const [what, d] of scenes) {
+      expect(deletes(d), what).to.deep.equal([]);
+      expect(d.againMs, what).to.be.greaterThan(0);
+      const told = d.status.conditions.filter((c) => c.message.includes('2 of 3 machines are gone')).map((c) => c.type);
+      expect(told, what).to.include('Ready');
+    }
+  });
+  it('is replaced all the same when a person says so', () => {
+    const braked = { brake: () => '2 of 3 machines are gone' };
+    expect(deletes(on({ state: 'outOfService' }, runningPod, 0, braked))).to.have.length(1);
+    expect(
+      deletes(on({ state: 'gone' }, runningPod, 0, braked, { 'resultity.com/force-replace': 'yes' })),
+    ).to.have.length(1);
   });
 });

@@ -44,6 +44,13 @@ export const machineOf = async (
   return { name, state: 'ready', gpuLost: suspect && gpuLost(pod, known, pods) };
 };
 
+/** It does not answer, or the cluster does not know it (any more); nobody has vouched that nothing runs there. */
+export const isVanished = (machine: KubernetesNode | undefined): boolean => {
+  const taints = machine?.spec?.taints ?? [];
+  const has = (key: string): boolean => taints.some((t) => t.key === key);
+  return machine === undefined || (has(UNREACHABLE) && !has(OUT_OF_SERVICE));
+};
+
 /** A device plug-in takes a broken GPU out of allocatable; who holds it is told by who does not serve any more. */
 const gpuLost = (pod: Pod, machine: KubernetesNode, pods: Pick<Store<Pod>, 'list'>): boolean => {
   const [resource] =

@@ -82,6 +82,7 @@ class World {
       drain: { timeoutSeconds: 300, handoverSeconds: 30 },
       held: false,
       machineReady: true,
+      brake: () => false,
       turn: () => ({ go: true, pull: true, why: '' }),
       pull: (images): Pull => {
         if (this.pullPod === undefined) return { at: 'none' };
@@ -284,6 +285,18 @@ describe('an update of a live pod', () => {
       expect(d.steps).to.deep.equal([]);
       expect(d.verdict).to.include({ status: 'False', reason: 'UpdateHeld' });
       expect(d.verdict?.message).to.contain(says);
+    }
+  });
+
+  it('gives the node back to its work when the brake comes on before the image or the pod was touched', () => {
+    for (const what of ['agent', 'runtime', 'pod'] as const) {
+      const w = new World();
+      w.wanted.runtime = NEW_RUNTIME;
+      const state: Rollout = { what, step: 'clear', from: OLD.runtime, to: NEW_RUNTIME, since: NOW, healthy: true };
+      const d = decideRollout({ ...w.facts(), agent: { phase: 'Drained' }, state, brake: () => true });
+      const [mark] = d.steps;
+      expect(names(d)).to.deep.equal(['mark']);
+      expect(Object.values(mark?.do === 'mark' ? mark.annotations : {}), what).to.deep.equal([null, null]);
     }
   });
 

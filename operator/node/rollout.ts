@@ -29,6 +29,8 @@ export interface RolloutFacts {
   readonly held: boolean;
   /** The machine answers; on one that does not nothing is begun and nothing judged. */
   readonly machineReady: boolean;
+  /** Too many machines have vanished together: what is only cleared for an update goes back to work. */
+  readonly brake: () => boolean;
   /** Asked only where something would begin: it looks at every node of the group. */
   readonly turn: () => Turn;
   /** Asked with the images that differ. */
@@ -281,7 +283,7 @@ const cleared = (f: RolloutFacts, s: Rollout, late: boolean): RolloutDecision | 
   const { agent, pod } = f;
   const given = pod.metadata?.annotations?.[clearMark[s.what]] === 'true';
   const stillWanted = s.what === 'pod' ? differences(f).replaced : f.wanted.images[s.what] === s.to;
-  if (f.held || !stillWanted) return finish(s);
+  if (f.held || !stillWanted || f.brake()) return finish(s);
   const phase = s.what === 'agent' ? 'Handover' : 'Drained';
   const silent = containerTrouble(containerStatus(pod, CONTAINER.agent)) !== undefined || agent?.phase === undefined;
   if (!((given && agent?.phase === phase) || silent || late)) return undefined;

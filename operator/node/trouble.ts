@@ -48,3 +48,17 @@ export const ENGINE_PHASES: Readonly<Record<string, readonly [Reason, string]>> 
   wedged: ['EngineWedged', 'the engine answers nothing and is started again'],
   stopped: ['EngineStopped', 'the engine is stopped'],
 };
+
+/** Of a pod that has come to its end. */
+export const ended = (pod: Pod): Verdict => {
+  const evicted =
+    pod.status?.reason === 'Evicted' ||
+    pod.status?.conditions?.some((c) => c.type === 'DisruptionTarget' && c.status === 'True') === true;
+  return evicted
+    ? {
+        status: 'False',
+        reason: 'PodEvicted',
+        message: 'the pod was evicted; another one is made with the same identity',
+      }
+    : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
+};

@@ -48,6 +48,7 @@ export const decideUpdate = (
     drain: node.spec.drain,
     held: node.metadata.annotations?.[ANNOTATION.hold] === 'true',
     machineReady: facts.machine.state === 'ready' || facts.machine.state === 'unknown',
+    brake: () => facts.brake() !== undefined,
     turn: () => facts.turn(Object.values(wanted.images)),
     pull: (images) => pullOf(facts.pull, node, images, pod.spec?.nodeName),
     rolledBack: rolledBackOf(node),

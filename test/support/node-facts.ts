@@ -98,6 +98,7 @@ export const facts = (over: Partial<NodeFacts> = {}): NodeFacts => ({
   queue: undefined,
   rollout: { mode: 'InPlace', maxUnavailable: 1, maxSurge: 0, pauseOnFailure: true },
   turn: () => ({ go: true, pull: true, why: '' }),
+  brake: () => undefined,
   ...over,
 });
 
