@@ -41,15 +41,16 @@ const gpuFit: Derive = (scene) => {
   const stop = blockedAs(scene, 'GPUFit');
   if (stop) return stop;
   const { fit } = prepared;
+  const claims = scene.facts.node.spec.placement.resourceClaims?.map((c) => c.name).join(', ');
+  // The scheduler binds a pod after it has allocated all of its claims, never before.
   if (scene.pod?.spec?.nodeName !== undefined)
-    return yes('FitFound', `${scene.assignedModel ?? 'the pod'} has its place`);
-  if (fit === undefined) return unknown('Waiting', 'no model is assigned yet');
-  const claims = scene.facts.node.spec.placement.resourceClaims;
-  if (claims !== undefined && scene.pod !== undefined)
-    return no(
-      'ClaimPending',
-      `the pod waits for its resource claims (${claims.map((c) => c.name).join(', ')}); the scheduler allocates them`,
+    return yes(
+      'FitFound',
+      `${scene.assignedModel ?? 'the pod'} has its place${claims === undefined ? '' : `; its resource claims (${claims}) are allocated`}`,
     );
+  if (fit === undefined) return unknown('Waiting', 'no model is assigned yet');
+  if (claims !== undefined && scene.pod !== undefined)
+    return no('ClaimPending', `the pod waits for its resource claims (${claims}); the scheduler allocates them`);
   if (fit.kind === 'now') return yes('FitFound', fit.message);
   return fit.reason === 'FitUnknown' ? unknown('FitUnknown', fit.message) : no(fit.reason, fit.message);
 };
@@ -67,9 +68,15 @@ const podScheduled: Derive = (scene) => {
     : no('PodPending', 'the pod waits for the scheduler');
 };
 
-const agentReady: Derive = (scene) => {
+/** What the scheduler says of a pod that has no place: no container can be waited for. */
+const unplaced = (so: Parameters<Derive>[1]): Verdict | undefined =>
+  so('PodScheduled').status === 'True' ? undefined : so('PodScheduled');
+
+const agentReady: Derive = (scene, so) => {
   const stop = blockedAs(scene, 'AgentReady');
   if (scene.pod === undefined) return stop ?? noPod(scene);
+  const nowhere = unplaced(so);
+  if (nowhere) return nowhere;
   const { machine } = scene.facts;
   if (machine.state === 'unreachable')
     return unknown(
@@ -91,9 +98,11 @@ const agentReady: Derive = (scene) => {
   return yes('AgentRunning', 'the agent runs and reports');
 };
 
-const runtimeReady: Derive = (scene) => {
+const runtimeReady: Derive = (scene, so) => {
   const stop = blockedAs(scene, 'RuntimeReady');
   if (scene.pod === undefined) return stop ?? noPod(scene);
+  const nowhere = unplaced(so);
+  if (nowhere) return nowhere;
   const status = containerStatus(scene.pod, CONTAINER.runtime);
   const trouble = containerTrouble(status);
   if (trouble) return trouble;

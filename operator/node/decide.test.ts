@@ -346,6 +346,19 @@ describe('a node with a pod', () => {
     );
   });
 
+  it('says of a pod without a place what the scheduler says, and of no container that it is starting', () => {
+    const f = facts();
+    const pod = storedPod(f);
+    const told = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/2 nodes are available' };
+    const d = decideNode({ ...f, pod: { ...pod, status: { ...pod.status, conditions: [told] } } });
+    for (const type of ['PodScheduled', 'AgentReady', 'RuntimeReady', 'Ready'] as const)
+      expect(condition(d, type), type).to.include({
+        status: 'False',
+        reason: 'Unschedulable',
+        message: 'the scheduler finds no node: 0/2 nodes are available',
+      });
+  });
+
   it('says that a pod waits for its resource claims, until it has its place', () => {
     const resourceClaims = [{ name: 'gpu', resourceClaimTemplateName: 'one' }];
     const node = resultityNode(
@@ -353,11 +366,16 @@ describe('a node with a pod', () => {
       { nodeId: NODE_ID, podUID: 'uid-pod' },
     );
     const f = facts({ node });
-    expect(condition(decideNode({ ...f, pod: storedPod(f) }), 'GPUFit')).to.include({
+    const pod = storedPod(f);
+    expect(condition(decideNode({ ...f, pod }), 'GPUFit')).to.include({
       status: 'False',
       reason: 'ClaimPending',
       message: 'the pod waits for its resource claims (gpu); the scheduler allocates them',
     });
+    const placed = { ...pod, spec: { ...pod.spec!, nodeName: 'machine-1' } };
+    const fit = condition(decideNode({ ...f, pod: placed }), 'GPUFit');
+    expect(fit).to.include({ status: 'True', reason: 'FitFound' });
+    expect(fit.message).to.contain('its resource claims (gpu) are allocated');
   });
 
   it('repairs a lost template hash instead of taking it for a change', () => {
