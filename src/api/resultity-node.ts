@@ -147,8 +147,8 @@ export interface Identity {
 
 /**
  * Where the node runs. The scheduler decides; this narrows.
- * @rule !(has(self.gpu) && has(self.resourceClaims))
- *   message: give only one of gpu or resourceClaims
+ * @rule !has(self.resourceClaims) || !has(self.gpu) || (self.gpu.resourceName == 'nvidia.com/gpu' && !has(self.gpu.count) && !has(self.gpu.product) && !has(self.gpu.minMemory) && !has(self.gpu.migProfile))
+ *   message: beside resourceClaims, which choose the device, gpu may only name the accelerator
  */
 export interface Placement {
   /**
@@ -165,7 +165,7 @@ export interface Placement {
   /** Which GPU; any that fits when left out. */
   gpu?: Gpu;
   /**
-   * Claims of dynamic resource allocation instead of a GPU resource.
+   * Claims of dynamic resource allocation instead of a GPU resource; gpu.accelerator says whose runtime image fits.
    * @minItems 1
    * @maxItems 8
    * @listType map

@@ -33,6 +33,16 @@ export const accepted: readonly Accepted[] = [
     set: { 'spec.placement.resourceClaims': [{ name: 'gpu', resourceClaimTemplateName: 'h200' }] },
   },
   {
+    title: 'resource claims of another maker’s accelerator',
+    kind: 'ResultityNode',
+    set: {
+      'spec.placement': {
+        gpu: { accelerator: 'amd' },
+        resourceClaims: [{ name: 'gpu', resourceClaimTemplateName: 'mi300' }],
+      },
+    },
+  },
+  {
     title: 'a ResultityNode with everything',
     kind: 'ResultityNode',
     set: {

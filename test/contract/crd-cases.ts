@@ -90,7 +90,7 @@ export const refused: readonly Refused[] = [
   node(
     'spec.placement',
     { gpu: { count: 1 }, resourceClaims: [{ name: 'g', resourceClaimName: 'c' }] },
-    'give only one of gpu or resourceClaims',
+    'beside resourceClaims, which choose the device, gpu may only name the accelerator',
   ),
   node(
     'spec.placement.resourceClaims',
