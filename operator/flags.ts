@@ -30,7 +30,7 @@ export const zFlags = z.object({
     .default('')
     .describe('Agent image (repository@sha256:…) that replaces the snapshot’s own; empty = the snapshot decides.'),
   'allowed-repositories': list.describe(
-    'Repositories, comma separated, for networks that name none in images.allowedRepositories.',
+    'Repositories, comma separated, that images are pulled from; images.allowedRepositories of a network narrows it.',
   ),
   'agent-cluster-role': z
     .string()

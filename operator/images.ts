@@ -9,15 +9,24 @@ export type ImageVerdict =
   | { readonly ok: true /** What the pod pulls, mirrors applied. */; readonly image: string; readonly digest: string }
   | { readonly ok: false; readonly message: string };
 
+/** Where images may come from. */
+export interface ImageRules {
+  /** What the operator was told (the chart's list): every image is pulled from inside it. The admission policy says the same. */
+  readonly pulledFrom: readonly string[];
+  /** The network's own list, for the names that its snapshots may give; undefined = any. */
+  readonly listed: readonly string[] | undefined;
+  readonly mirrors?: readonly ImageMirror[] | undefined;
+}
+
 /**
- * Whether an image of a signed snapshot may run: by digest, inside an allowed repository (itself, or a path below it).
- * The listed name is judged, then mirrors replace its repository; the digest stays. Pure.
+ * Whether an image of a signed snapshot may run: by digest, and in both lists a repository itself or a path below it. The
+ * network's list judges the name in the snapshot; then mirrors replace its repository, the digest stays, and what is pulled
+ * is judged by the operator's list. Pure.
  */
 export const resolveImage = (
   what: string,
   image: string,
-  allowed: readonly string[],
-  mirrors: readonly ImageMirror[] = [],
+  { pulledFrom, listed, mirrors = [] }: ImageRules,
 ): ImageVerdict => {
   const match = IMAGE.exec(image);
   const [, repository = '', digest = ''] = match ?? [];
@@ -26,17 +35,26 @@ export const resolveImage = (
       ok: false,
       message: `the ${what} image ${image.slice(0, 120)} is not given by digest (repository@sha256:…)`,
     };
-  if (!allowed.some((prefix) => within(repository, prefix))) {
-    const list = allowed.length === 0 ? 'none is allowed' : `allowed are ${allowed.slice(0, 4).join(', ')}`;
+  if (listed !== undefined && !inside(repository, listed))
     return {
       ok: false,
-      message: `the ${what} image's repository ${repository} is not allowed; ${list}; add it to images.allowedRepositories`,
+      message: `the ${what} image's repository ${repository} is not allowed; ${told(listed)}; add it to images.allowedRepositories`,
     };
-  }
   const mirror = mirrors.find((m) => within(repository, m.from));
   const pulled = mirror === undefined ? repository : mirror.to + repository.slice(mirror.from.length);
-  return { ok: true, image: `${pulled}@${digest}`, digest };
+  return inside(pulled, pulledFrom)
+    ? { ok: true, image: `${pulled}@${digest}`, digest }
+    : {
+        ok: false,
+        message: `the ${what} image's repository ${pulled} is not allowed in this cluster; ${told(pulledFrom)}; add it to the chart's operator.allowedRepositories`,
+      };
 };
+
+const told = (allowed: readonly string[]): string =>
+  allowed.length === 0 ? 'none is allowed' : `allowed are ${allowed.slice(0, 4).join(', ')}`;
+
+const inside = (repository: string, allowed: readonly string[]): boolean =>
+  allowed.some((prefix) => within(repository, prefix));
 
 const within = (repository: string, prefix: string): boolean =>
   repository === prefix || repository.startsWith(`${prefix}/`);

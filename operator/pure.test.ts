@@ -14,20 +14,33 @@ const digest = `sha256:${'a'.repeat(64)}`;
 
 describe('operator: images', () => {
   it('takes images by digest inside an allowed repository or below it, and names what is wrong otherwise', () => {
-    const ok = (image: string, allowed: string[]): boolean => resolveImage('agent', image, allowed).ok;
+    const ok = (image: string, pulledFrom: string[]): boolean =>
+      resolveImage('agent', image, { pulledFrom, listed: undefined }).ok;
     expect(ok(`ghcr.io/x/agent@${digest}`, ['ghcr.io/x'])).to.equal(true);
     expect(ok(`ghcr.io/x/agent:1@${digest}`, ['ghcr.io/x/agent'])).to.equal(true);
     expect(ok(`ghcr.io/xy/agent@${digest}`, ['ghcr.io/x'])).to.equal(false);
     expect(ok('ghcr.io/x/agent:1', ['ghcr.io/x'])).to.equal(false);
     expect(ok(`ghcr.io/x/agent@${digest}`, [])).to.equal(false);
-    expect(resolveImage('agent', 'ghcr.io/x:1', ['ghcr.io']))
+    expect(resolveImage('agent', 'ghcr.io/x:1', { pulledFrom: ['ghcr.io'], listed: undefined }))
       .to.have.property('message')
       .that.contains('by digest');
   });
-  it('judges the listed name and pulls from the mirror', () => {
-    expect(
-      resolveImage('agent', `ghcr.io/x/agent@${digest}`, ['ghcr.io/x'], [{ from: 'ghcr.io', to: 'mirror:5000/ghcr' }]),
-    ).to.include({ ok: true, image: `mirror:5000/ghcr/x/agent@${digest}` });
+  it('judges the listed name by the network’s list, and what is pulled by the operator’s', () => {
+    const judge = (pulledFrom: string[], listed?: string[]) =>
+      resolveImage('agent', `ghcr.io/x/agent@${digest}`, {
+        pulledFrom,
+        listed,
+        mirrors: [{ from: 'ghcr.io', to: 'mirror:5000/ghcr' }],
+      });
+    expect(judge(['mirror:5000'], ['ghcr.io/x'])).to.include({ ok: true, image: `mirror:5000/ghcr/x/agent@${digest}` });
+    expect(judge(['mirror:5000'])).to.include({ ok: true });
+    expect(judge(['mirror:5000'], ['ghcr.io/y']))
+      .to.have.property('message')
+      .that.contains('add it to images.allowedRepositories');
+    expect(judge(['ghcr.io'], ['ghcr.io/x']), 'a network cannot widen what the cluster’s administrator allows')
+      .to.have.property('message')
+      .that.contains('mirror:5000/ghcr/x/agent is not allowed in this cluster')
+      .and.contains('operator.allowedRepositories');
   });
   it('takes the newest runtime that the model allows', () => {
     const all = ['0.9.1', '0.32.0', '0.10.0'].map((version) => ({ engine: 'vllm', version, accelerator: 'cpu' }));

@@ -7,10 +7,16 @@ import {
   PATH,
   RUNTIME_READY_PATH,
 } from '../../src/api/contract.ts';
-import type { ResultityNodeSpec } from '../../src/api/index.ts';
+import { allowedRuntimeEnv, type ResultityNodeSpec } from '../../src/api/index.ts';
 import type { Container, EnvVar } from '../pod-types.ts';
 import type { PodInput } from './pod-input.ts';
 import { agentMounts, runtimeMounts } from './pod-volumes.ts';
+
+/** What the two containers start. */
+export const COMMAND = {
+  agent: ['node', '/app/agent.mjs'],
+  runtime: ['python3', `${PATH.control}/launcher.py`],
+} as const;
 
 /** What comes after the drain: the agent's goodbye, the engine's end (the launcher keeps 20 s of it for itself). */
 const AFTER_DRAIN_SECONDS = 60;
@@ -43,7 +49,7 @@ export const agentContainer = (input: PodInput): Container => ({
   image: input.images.agent,
   imagePullPolicy: 'IfNotPresent',
   restartPolicy: 'Always', // a native sidecar: starts first, is told to stop last
-  command: ['node', '/app/agent.mjs'],
+  command: [...COMMAND.agent],
   env: [
     { name: AGENT_ENV.settings, value: JSON.stringify(agentSettings(input)) },
     field(AGENT_ENV.podName, 'metadata.name'),
@@ -71,7 +77,7 @@ export const runtimeContainer = (input: PodInput): Container => {
     name: CONTAINER.runtime,
     image: input.images.runtime,
     imagePullPolicy: 'IfNotPresent',
-    command: ['python3', `${PATH.control}/launcher.py`],
+    command: [...COMMAND.runtime],
     env: runtimeEnv(input),
     volumeMounts: runtimeMounts(),
     resources: {
@@ -97,10 +103,10 @@ export const runtimeContainer = (input: PodInput): Container => {
   };
 };
 
-/** Caches in one folder, everything offline, everything on loopback. The owner's own come before, so they override nothing. */
-const runtimeEnv = (input: PodInput): EnvVar[] => {
+/** Caches in one folder, everything offline, everything on loopback. */
+const ownEnv = (grace: number): Record<string, string> => {
   const cache = (folder: string): string => `${PATH.cache}/${folder}`;
-  const own = {
+  return {
     HOME: PATH.cache,
     USER: 'vllm',
     TMPDIR: '/tmp',
@@ -121,9 +127,23 @@ const runtimeEnv = (input: PodInput): EnvVar[] => {
     GLOO_SOCKET_IFNAME: 'lo',
     PYTHONDONTWRITEBYTECODE: '1',
     PYTHONUNBUFFERED: '1',
-    [AGENT_ENV.graceSeconds]: String(graceSeconds(input.node.spec)),
+    [AGENT_ENV.graceSeconds]: String(grace),
   };
-  const all = { ...(input.accelerator === 'cpu' ? { VLLM_CPU_KVCACHE_SPACE: '1' } : {}), ...input.engineEnv, ...own };
+};
+
+/** Every variable that the containers may have: ours, and in the runtime what people may set. */
+export const ENV_NAMES: { readonly agent: readonly string[]; readonly runtime: readonly string[] } = {
+  agent: Object.values(AGENT_ENV),
+  runtime: [...new Set([...Object.keys(ownEnv(0)), ...allowedRuntimeEnv])],
+};
+
+/** The owner's own come before ours, so they override nothing. */
+const runtimeEnv = (input: PodInput): EnvVar[] => {
+  const all = {
+    ...(input.accelerator === 'cpu' ? { VLLM_CPU_KVCACHE_SPACE: '1' } : {}),
+    ...input.engineEnv,
+    ...ownEnv(graceSeconds(input.node.spec)),
+  };
   return Object.entries(all).map(([name, value]) => ({ name, value }));
 };
 

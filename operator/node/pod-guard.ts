@@ -11,6 +11,10 @@ import type { PodInput } from './pod-input.ts';
  * UID that an init container sets, and a NetworkPolicy for the whole pod. Pure.
  */
 
+/** The guard's container and program; its one argument is the rules. */
+export const GUARD = 'egress-guard';
+export const NFT = '/usr/sbin/nft';
+
 const TABLE = 'inet resultity_egress';
 
 /** Replaces the table as a whole, so that a second run changes nothing. Rejections name themselves: the probe tells them from silence. */
@@ -33,10 +37,10 @@ export const egressGuard = ({ node, images }: PodInput): Container[] =>
   node.spec.isolation === 'InitGuard'
     ? [
         {
-          name: 'egress-guard',
+          name: GUARD,
           image: images.agent,
           imagePullPolicy: 'IfNotPresent',
-          command: ['/usr/sbin/nft', rules(node.spec.runtime?.securityContext?.runAsUser ?? IDS.runtime)],
+          command: [NFT, rules(node.spec.runtime?.securityContext?.runAsUser ?? IDS.runtime)],
           resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
           securityContext: {
             // a capability counts for root alone, as Kubernetes gives no ambient ones

@@ -105,8 +105,20 @@ const models = ({ node }: PodInput): Volume => {
   return emptyDir('models', at?.ephemeral?.sizeLimit);
 };
 
+function folderOf(file: string): string {
+  return file.slice(0, file.lastIndexOf('/'));
+}
 const rw = (name: string, mountPath: string): VolumeMount => ({ name, mountPath });
 const ro = (name: string, mountPath: string): VolumeMount => ({ name, mountPath, readOnly: true });
+
+/** Every path at which something may be mounted. */
+export const MOUNT_PATHS: { readonly agent: readonly string[]; readonly runtime: readonly string[] } = {
+  agent: [
+    ...[PATH.control, PATH.engine, PATH.models, PATH.state, '/tmp', folderOf(PATH.annotations), PATH.trust, PATH.key],
+    ...[PATH.serviceAccount, PATH.enrolment, PATH.sources, PATH.bind],
+  ],
+  runtime: [PATH.control, PATH.engine, PATH.models, PATH.cache, '/dev/shm', '/tmp'],
+};
 
 /** The agent alone sees state, key, token and trust; it connects to the engine's socket through a read-only mount. */
 export const agentMounts = (input: PodInput): VolumeMount[] => [
@@ -115,7 +127,7 @@ export const agentMounts = (input: PodInput): VolumeMount[] => [
   rw('models', PATH.models),
   rw('state', PATH.state),
   rw('agent-tmp', '/tmp'),
-  ro('annotations', PATH.annotations.slice(0, PATH.annotations.lastIndexOf('/'))),
+  ro('annotations', folderOf(PATH.annotations)),
   ro('trust', PATH.trust),
   ro('key', PATH.key),
   ro('service-account', PATH.serviceAccount),

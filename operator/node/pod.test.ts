@@ -71,6 +71,7 @@ const everything = facts({
     }),
   },
   offers: undefined,
+  settings: { ...facts().settings, allowedRepositories: ['registry.example', '127.0.0.1:5000'] },
 });
 
 /** What the restricted profile of the pod security standards asks, as far as a pod of ours could break it. */

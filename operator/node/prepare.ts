@@ -163,15 +163,14 @@ const imagesAllowed: Check = ({ node, settings }, draft) => {
       `the snapshot names no runtime image for accelerator ${accelerator}, vllm ≥ ${model?.engine.minVersion ?? '0'}`,
     );
   const { allowedRepositories, mirrors } = network.object.spec.images ?? {};
-  const allowed = allowedRepositories ?? settings.allowedRepositories;
+  const rules = { pulledFrom: settings.allowedRepositories, listed: allowedRepositories, mirrors };
   const agent = resolveImage(
     'agent',
     settings.agentImage === '' ? network.document.agent.image : settings.agentImage,
-    allowed,
-    mirrors,
+    rules,
   );
   if (!agent.ok) return blocked('AgentReady', 'ImageNotAllowed', agent.message);
-  const image = resolveImage('runtime', runtime.image, allowed, mirrors);
+  const image = resolveImage('runtime', runtime.image, rules);
   if (!image.ok) return blocked('RuntimeReady', 'ImageNotAllowed', image.message);
   // An image that was patched back on this node is not tried again by itself, in its next pod either.
   const back = rolledBackOf(node);

@@ -49,6 +49,9 @@ export const pullOf = (
   return { at: 'waiting', uid, message: 'the image is being pulled' };
 };
 
+/** What the images are tried with. */
+export const PULL_COMMAND = { agent: ['node', '--version'], runtime: ['python3', '-c', 'pass'] } as const;
+
 /** On the pull pod: its machine, so that it need not be read out of the affinity. */
 const MACHINE = 'resultity.com/machine';
 
@@ -58,11 +61,11 @@ const MACHINE = 'resultity.com/machine';
  */
 export const pullPod = (input: PodInput, images: { agent?: string; runtime?: string }, machine: string): Pod => {
   const { metadata } = input.node;
-  const once = (name: string, image: string, command: string[], uid: number): Container => ({
+  const once = (name: string, image: string, command: readonly string[], uid: number): Container => ({
     name,
     image,
     imagePullPolicy: 'IfNotPresent',
-    command,
+    command: [...command],
     resources: { requests: { cpu: '1m', memory: '16Mi' }, limits: { memory: '256Mi' } },
     securityContext: restricted(uid, uid, true),
   });
@@ -96,10 +99,8 @@ export const pullPod = (input: PodInput, images: { agent?: string; runtime?: str
       terminationGracePeriodSeconds: 1,
       securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
-        ...(images.agent === undefined ? [] : [once(CONTAINER.agent, images.agent, ['node', '--version'], 10001)]),
-        ...(images.runtime === undefined
-          ? []
-          : [once(CONTAINER.runtime, images.runtime, ['python3', '-c', 'pass'], 2000)]),
+        ...(images.agent === undefined ? [] : [once(CONTAINER.agent, images.agent, PULL_COMMAND.agent, 10001)]),
+        ...(images.runtime === undefined ? [] : [once(CONTAINER.runtime, images.runtime, PULL_COMMAND.runtime, 2000)]),
       ],
       tolerations: [{ operator: 'Exists' }],
       affinity: {

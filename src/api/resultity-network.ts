@@ -116,7 +116,8 @@ export interface EnrolmentSecretReference {
 /** Which images may run, and from where they are pulled. */
 export interface Images {
   /**
-   * Repositories without tag; the chart's list when left out.
+   * Repositories, without tag, that the network's snapshots may name; any when left out. What is pulled has to lie in the
+   * chart's operator.allowedRepositories besides.
    * @maxItems 64
    * @listType set
    */

@@ -24,7 +24,8 @@ const FIXES: Readonly<Record<string, string>> = {
   NodeNotReady: 'kubectl describe node MACHINE',
   GPUProblem: 'kubectl describe node MACHINE: its GPU needs a reset or repair',
   ClaimPending: 'kubectl describe resourceclaim; is the DRA driver running, and does a device match the class?',
-  ImageNotAllowed: 'add the repository to spec.images.allowedRepositories of the ResultityNetwork {network}',
+  ImageNotAllowed:
+    'add the repository where the message says: spec.images.allowedRepositories of the ResultityNetwork {network}, or the chart’s operator.allowedRepositories',
   NoRuntimeImage: 'the network must publish a runtime for this accelerator; check spec.placement.gpu.accelerator',
   ImagePullError: 'kubectl describe pod; check pull secrets, mirrors and the registry',
   PausedByUser: 'kubectl resultity resume {node}',

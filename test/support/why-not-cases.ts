@@ -242,7 +242,7 @@ export const WHY_NOT_CASES: readonly WhyNotCase[] = [
     ),
     answer: 'blocked',
     reason: 'ImageNotAllowed',
-    says: 'add the repository to spec.images.allowedRepositories of the ResultityNetwork testnet',
+    says: 'spec.images.allowedRepositories of the ResultityNetwork testnet, or the chart’s operator.allowedRepositories',
   },
   {
     title: 'paused',
