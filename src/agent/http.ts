@@ -1,3 +1,4 @@
+import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import { CodedError, errorText } from '../lib/errors.ts';
 import {
@@ -38,9 +39,13 @@ export const networkDispatcher = (options: {
   const tls = options.ca === undefined ? {} : { ca: options.ca };
   const common = { allowH2: false, keepAliveTimeout: 30_000, headersTimeout: 30_000, bodyTimeout: 30_000 };
   return options.proxy
-    ? new ProxyAgent({ uri: options.proxy, requestTls: tls, ...common })
+    ? new ProxyAgent({ uri: options.proxy, requestTls: tls, proxyTls: proxyTls(options.ca), ...common })
     : new Agent({ connect: { ...tls, timeout: 10_000 }, ...common });
 };
+
+/** A proxy over https is another host than the network's: the public authorities count there too. */
+const proxyTls = (ca: string | string[] | undefined) =>
+  ca === undefined ? {} : { ca: [...rootCertificates, ...[ca].flat()] };
 
 export interface HttpOptions {
   readonly endpoint: string;

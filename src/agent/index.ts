@@ -2,7 +2,7 @@
  * agent: the sidecar program. It holds the node's identity, speaks to the network, and keeps one model in the engine.
  *
  * Reading order: settings, identity and state-claim (what comes from outside, and whose the state folder is); server-clock and http (calls to the network),
- * registration; fit-jobs (pure); socket → session (one socket: challenge, hello, welcome, signed frames) → reconnect (when to come back,
+ * registration; fit-jobs (pure); proxy-tunnel → socket → session (one socket: challenge, hello, welcome, signed frames) → reconnect (when to come back,
  * pure) → connection (the loop); offer-check (pure) → journal (the promises) → delta-stream → jobs (offer to signed result) →
  * results (until receipted);
  * config-sync (accepted, applied, what may be done now), ticket-age (how stale that is); engine-watch, isolation,

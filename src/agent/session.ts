@@ -140,7 +140,7 @@ export class Session {
         opened: () => this.#alive(),
         alive: () => this.#alive(),
         message: (text) => this.#arrived(text),
-        closed: (code, status) => this.#closed(code, status),
+        closed: (code, status, why) => this.#closed(code, status, why),
       },
       CEILING,
     );
@@ -378,7 +378,7 @@ export class Session {
     }
   }
 
-  #closed(code: number, upgradeStatus?: number): void {
+  #closed(code: number, upgradeStatus?: number, why = 'closed by the network'): void {
     if (this.#stop.signal.aborted) return;
     this.#phase = 'closing';
     this.#stop.abort();
@@ -389,7 +389,7 @@ export class Session {
       : {
           code: upgrade ?? code,
           own: false,
-          reason: upgradeStatus === undefined ? 'closed by the network' : `upgrade answered ${upgradeStatus}`,
+          reason: upgradeStatus === undefined ? why : `upgrade answered ${upgradeStatus}`,
         };
     this.#finish({
       ...end,

@@ -1,6 +1,8 @@
-import type { Dispatcher } from 'undici';
-import { WebSocket } from 'ws';
+import type { createConnection } from 'node:net';
+import { type ClientOptions, WebSocket } from 'ws';
+import { errorText } from '../lib/errors.ts';
 import { SUBPROTOCOL } from '../protocol/index.ts';
+import { openTunnel } from './proxy-tunnel.ts';
 
 /** A socket as the session sees it; the real one is ws, tests have one in memory. */
 export interface SocketPort {
@@ -21,15 +23,22 @@ export interface SocketEvents {
   message(text: string): void;
   /** Any bytes at all: ping, pong, part of a message. */
   alive(): void;
-  /** `upgradeStatus` when the upgrade was answered with another status than 101. */
-  closed(code: number, upgradeStatus?: number): void;
+  /** `upgradeStatus` when the upgrade was answered with another status than 101; `why` when this end knows, bounded. */
+  closed(code: number, upgradeStatus?: number, why?: string): void;
 }
 
 export type OpenSocket = (events: SocketEvents, maxBytes: number) => SocketPort;
 
+export interface WebSocketOptions {
+  /** The network's CA bundle. */
+  readonly ca?: string | undefined;
+  /** URL of an HTTP proxy. */
+  readonly proxy?: string | undefined;
+}
+
 /** The real socket: wss with the network's CA bundle, one text message a frame, no compression. */
 export const openWebSocket =
-  (endpoint: string, options: { ca?: string | undefined; agent?: Dispatcher }): OpenSocket =>
+  (endpoint: string, { ca, proxy }: WebSocketOptions): OpenSocket =>
   (events, maxBytes) => {
     const url = `${endpoint.replace(/^http/, 'ws')}/v1/nodes/connect`;
     const ws = new WebSocket(url, SUBPROTOCOL, {
@@ -37,9 +46,11 @@ export const openWebSocket =
       maxPayload: maxBytes,
       handshakeTimeout: 10_000,
       followRedirects: false,
-      ...(options.ca === undefined ? {} : { ca: options.ca }),
+      ...(ca === undefined ? {} : { ca }),
+      ...(proxy === undefined ? {} : through(proxy, url, ca)),
     });
     let upgradeStatus: number | undefined;
+    let why: string | undefined;
     let code = 1006;
     ws.on('open', () => events.opened());
     ws.on('message', (data, binary) => {
@@ -57,9 +68,10 @@ export const openWebSocket =
     });
     ws.on('error', (error: Error & { code?: string }) => {
       if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') code = 1009;
+      why = errorText(error).slice(0, 200);
     });
     ws.on('close', (received) => {
-      if (upgradeStatus === undefined) events.closed(received || code);
+      if (upgradeStatus === undefined) events.closed(received || code, undefined, why);
     });
     return {
       send: (text) => ws.send(text, { binary: false }, () => {}),
@@ -73,3 +85,15 @@ export const openWebSocket =
       resume: () => ws.resume(),
     };
   };
+
+/** Node takes a socket that is made later by the callback, which its types do not tell. */
+const through = (proxy: string, url: string, ca: string | undefined): ClientOptions => {
+  const { hostname, port, protocol } = new URL(url);
+  const secure = protocol === 'wss:';
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const target = { host, port: Number(port || (secure ? 443 : 80)), ...(secure ? { tls: { ca } } : {}) };
+  const connect = (_: unknown, done: (error: unknown, socket?: unknown) => void): void => {
+    openTunnel(proxy, target, ca).then((socket) => done(null, socket), done);
+  };
+  return { createConnection: connect as unknown as typeof createConnection };
+};

@@ -294,7 +294,7 @@ export const wire = async (
     },
     openSession: () =>
       new Session({
-        open: openWebSocket(network.endpoint, { ca }),
+        open: openWebSocket(network.endpoint, { ca, proxy: network.proxy }),
         clock,
         logger,
         domain,

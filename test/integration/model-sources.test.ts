@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer as createProxy, type IncomingHttpHeaders } from 'node:http';
 import { createServer } from 'node:https';
-import { type AddressInfo, connect, type Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -13,6 +12,7 @@ import { Secret } from '../../src/lib/secret.ts';
 import { downloadModel, type ModelManifest, openShared } from '../../src/models/index.ts';
 import { makeCertificates } from '../../src/network/commands/certificates.ts';
 import { modelDigest } from '../../src/protocol/index.ts';
+import { ConnectProxy } from '../support/connect-proxy.ts';
 
 const weights = randomBytes(300_000);
 const sha256 = createHash('sha256').update(weights).digest('hex');
@@ -23,12 +23,10 @@ const listen = (server: Server): Promise<number> =>
 describe('a model source behind a private authority and a proxy', () => {
   let dir: string;
   let source: Server;
-  let proxy: Server;
+  let proxy: ConnectProxy;
   let ca: string;
   let model: ModelManifest;
-  let proxyUrl: string;
   const asked: (string | undefined)[] = [];
-  const tunnels: { to: string | undefined; headers: IncomingHttpHeaders }[] = [];
   const dispatchers: Dispatcher[] = [];
   const fetchWith = async (options: Parameters<typeof networkDispatcher>[0]): Promise<string> => {
     const dispatcher = networkDispatcher(options);
@@ -59,30 +57,20 @@ describe('a model source behind a private authority and a proxy', () => {
       asked.push(req.headers.authorization);
       res.end(weights);
     });
-    proxy = createProxy().on('connect', (req, socket, head) => {
-      tunnels.push({ to: req.url, headers: req.headers });
-      const [, port] = (req.url ?? '').split(':');
-      const onward = connect(Number(port), '127.0.0.1', () => {
-        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-        onward.write(head);
-        onward.pipe(socket).pipe(onward);
-      });
-      for (const end of [onward, socket]) end.on('error', () => {});
-    });
+    proxy = await new ConnectProxy().listen();
     const port = await listen(source);
-    proxyUrl = `http://127.0.0.1:${await listen(proxy)}`;
     const sources = [`https://localhost:${port}/`];
     model = { name: 'm', version: 'v1', digest: modelDigest(files), files, sources, requires: { diskMiB: 0 } };
   });
   after(async () => {
     for (const dispatcher of dispatchers) await dispatcher.destroy();
     source.close();
-    proxy.close();
+    await proxy.close();
     rmSync(dir, { recursive: true, force: true });
   });
 
   it('is refused while its authority is not known, and gets no credential', async () => {
-    const code = await fetchWith({ proxy: proxyUrl }).then(
+    const code = await fetchWith({ proxy: proxy.url() }).then(
       () => 'fetched',
       (error: { code: string }) => error.code,
     );
@@ -91,10 +79,10 @@ describe('a model source behind a private authority and a proxy', () => {
   });
 
   it('is asked through the proxy, which sees where to and nothing else', async () => {
-    const path = await fetchWith({ ca: [ca], proxy: proxyUrl });
+    const path = await fetchWith({ ca: [ca], proxy: proxy.url() });
     expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
     expect(asked).to.deep.equal([`Basic ${Buffer.from('reader:secret').toString('base64')}`]);
-    expect(tunnels.at(-1)?.to).to.equal(new URL(model.sources[0] as string).host);
-    expect(JSON.stringify(tunnels)).to.not.contain('authorization');
+    expect(proxy.tunnels.at(-1)?.to).to.equal(new URL(model.sources[0] as string).host);
+    expect(JSON.stringify(proxy.tunnels)).to.not.contain('authorization');
   });
 });
