@@ -5,6 +5,7 @@ import type { Pod } from '../pod-types.ts';
 import { nodeConditionsOf, type Scene } from './conditions.ts';
 import type { NodeFacts } from './facts.ts';
 import { fenced, gpuLostFor, MOVE_AFTER_MS, OUT_OF_SERVICE } from './machine.ts';
+import { phaseOf } from './phase.ts';
 import { desiredPod, hashOf, podLabels, templateHash } from './pod.ts';
 import type { PodInput } from './pod-input.ts';
 import { type Prepared, prepare } from './prepare.ts';
@@ -384,24 +385,4 @@ const gpuOf = (facts: NodeFacts, pod: Pod | undefined, input: PodInput | undefin
     ...(offer?.memoryMiB === undefined ? {} : { memoryMiB: offer.memoryMiB }),
     ...(offer?.migProfile === undefined ? {} : { migProfile: offer.migProfile }),
   };
-};
-
-const phaseOf = (scene: Scene, conditions: readonly ConditionUpdate<NodeConditionType>[]): NodePhase => {
-  const is = (type: NodeConditionType): boolean => conditions.find((c) => c.type === type)?.status === 'True';
-  const why = (type: NodeConditionType): string => conditions.find((c) => c.type === type)?.reason ?? '';
-  const { pod, prepared, facts } = scene;
-  const { agent } = facts.node.status ?? {};
-  if (scene.update?.status === 'True' && pod !== undefined) return 'Updating';
-  if (scene.draining !== undefined || agent?.phase === 'Draining' || agent?.phase === 'Drained')
-    return pod === undefined ? 'Pending' : 'Draining';
-  if (pod === undefined)
-    return prepared.blocked?.phase ?? (scene.podTrouble?.reason === 'PodRefused' ? 'Degraded' : 'Pending');
-  if (why('PodScheduled') === 'Unschedulable') return 'Unplaced';
-  if (is('Serving')) {
-    if (is('Paused') || agent?.phase === 'Paused') return 'Paused';
-    return is('Progressing') ? 'Updating' : 'Active';
-  }
-  if (agent?.phase === 'Paused' || (is('Paused') && is('RuntimeReady'))) return 'Paused';
-  if (is('Degraded')) return 'Degraded';
-  return agent?.phase === 'Registering' ? 'Registering' : 'Preparing';
 };

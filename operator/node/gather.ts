@@ -28,6 +28,7 @@ import { prepare } from './prepare.ts';
 import type { Turn } from './rollout.ts';
 import { rolledBackOf } from './rollout-state.ts';
 import { isSurge, surgeWait } from './surge.ts';
+import { servedLately } from './trouble.ts';
 import { type Peer, type Turns, turnOf } from './turns.ts';
 
 /** Nodes by their network, `namespace/network`. */
@@ -166,7 +167,11 @@ const askTurn = (s: NodeSources, node: ResultityNode, policy: Rollout, images: r
   return turnOf({
     peers,
     policy,
-    serving: isTrue(node.status?.conditions, 'Serving'),
+    serving: servedLately(
+      node,
+      s.pods.get(joinKey(node.metadata.namespace, podName(node.metadata.name ?? ''))),
+      s.clock.now(),
+    ),
     images,
     surge: isSurge(node),
     wait: fleet && surgeWait(fleet, surges, s.clock.now()),

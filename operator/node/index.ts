@@ -2,8 +2,9 @@
  * node: one ResultityNode = one network identity with at most one live pod.
  *
  * Reading order: facts (what a decision rests on) → prepare (the checks before a pod) → decide (steps and status) with
- * conditions (the verdicts) and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and apply (the
- * edges) with ground (account, claims, key Secret), machine, brake (when too many of them vanish), status, events → controller (what wakes it), observed (gauges).
+ * conditions (the verdicts), phase, trouble and pod, pod-containers, pod-volumes, pod-placement (the desired pod) → gather and
+ * apply (the edges) with ground (account, claims, key Secret), machine, brake (when too many of them vanish), status, events →
+ * controller (what wakes it), observed (gauges).
  * Updates of a live pod: rollout-state (what stands on the pod) → rollout (the next step, pure) with pull (bringing images to
  * the machine) and turns (how many at a time; surge: with one more than wanted) → update (where it meets the node).
  *

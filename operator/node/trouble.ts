@@ -1,4 +1,4 @@
-import type { Reason } from '../../src/api/index.ts';
+import { getCondition, type Reason, type ResultityNode } from '../../src/api/index.ts';
 import type { ContainerStatus, Pod } from '../pod-types.ts';
 import { no, type Verdict } from './verdict.ts';
 
@@ -61,4 +61,18 @@ export const ended = (pod: Pod): Verdict => {
         message: 'the pod was evicted; another one is made with the same identity',
       }
     : { status: 'False', reason: 'PodLost', message: 'the pod has ended; another one is made with the same identity' };
+};
+
+/** An engine's probe that timed out once says False for a moment; a node that has stopped serving says it for longer. */
+const BLINK_MS = 60_000;
+/** The operator's clock and the API server's may differ so much. */
+const SKEW_MS = 10_000;
+
+/** It serves, or did so in this pod until a moment ago. */
+export const servedLately = ({ status }: ResultityNode, pod: Pod | undefined, now: number): boolean => {
+  const serving = getCondition(status?.conditions, 'Serving');
+  if (serving?.status !== 'False') return serving?.status === 'True';
+  const turned = Date.parse(serving.lastTransitionTime);
+  // A node that never served says False from its pod's first moment on.
+  return now - turned < BLINK_MS && turned > Date.parse(pod?.metadata?.creationTimestamp ?? '') + SKEW_MS;
 };

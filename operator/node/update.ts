@@ -1,5 +1,4 @@
 import { ANNOTATION } from '../../src/api/contract.ts';
-import { isTrue } from '../../src/api/index.ts';
 import type { Pod } from '../pod-types.ts';
 import type { NodeFacts } from './facts.ts';
 import { hashOf, templateHash } from './pod.ts';
@@ -7,6 +6,7 @@ import type { Prepared } from './prepare.ts';
 import { pullOf } from './pull.ts';
 import { decideRollout, type RolloutDecision } from './rollout.ts';
 import { rolledBackOf, rolloutOf } from './rollout-state.ts';
+import { servedLately } from './trouble.ts';
 
 /** From a container's start to its engine's passed test: compiling and capturing, and the weights at a slow disk's pace. */
 const START_MS = 900_000;
@@ -43,7 +43,7 @@ export const decideUpdate = (
     mode: facts.rollout.mode,
     agent,
     // A paused node has its engine tested like any other.
-    serving: isTrue(node.status?.conditions, 'Serving') || agent?.phase === 'Paused',
+    serving: servedLately(node, pod, facts.now) || agent?.phase === 'Paused',
     assignedModel,
     drain: node.spec.drain,
     held: node.metadata.annotations?.[ANNOTATION.hold] === 'true',
