@@ -7,6 +7,7 @@ import { zDocument } from './document.ts';
 type Shown = readonly [file: string, title: string];
 
 const ATTACKS = 'src/config/attacks.test.ts';
+const FORMS = 'src/config/document-attacks.test.ts';
 const RULES = 'src/config/rules.test.ts';
 const PLAN = 'src/agent/plan.test.ts';
 const SUBCLOUDS = 'src/network/subclouds.test.ts';
@@ -25,12 +26,12 @@ const ENGINE: Shown = ['src/runtime/engine-client.test.ts', 'stops by ${' + 'rea
 
 /** Every field that a snapshot can carry. A field of the schema that is not listed here fails the test below. */
 const FIELDS: Readonly<Record<string, Shown>> = {
-  schema: [ATTACKS, 'schema 2'],
+  schema: [FORMS, 'schema 2'],
   network: [ATTACKS, 'a snapshot of another network'],
   environment: [ATTACKS, 'a document for another environment'],
   epoch: [ATTACKS, 'a snapshot of the epoch before'],
   version: [ATTACKS, 'the document says another version than its signatures'],
-  'models[].name': [ATTACKS, 'the same model twice'],
+  'models[].name': [FORMS, 'the same model twice'],
   'models[].version': [PLACEMENT, 'follows include and exclude, by name or by version'],
   'models[].digest': [
     REGISTRY,
@@ -45,7 +46,7 @@ const FIELDS: Readonly<Record<string, Shown>> = {
   'models[].files[].size': [MODELS, 'never takes more bytes than are signed'],
   'models[].files[].sha256': [MODELS, 'refuses one flipped byte as a digest mismatch'],
   'models[].sources[]': [MODELS, 'falls back to the next source when the first has other bytes or none'],
-  'models[].engine.name': [ATTACKS, 'shows that model as failed'],
+  'models[].engine.name': [FORMS, 'shows that model as failed'],
   'models[].engine.minVersion': [PLAN, 'nothing when the listed image is too old for the model'],
   'models[].engine.args': ['src/runtime/launcher.test.ts', 'an argument outside the allow-list'],
   'models[].requires.gpus': [PLACEMENT, 'respects selectors, taints, cordons, products and the number of GPUs'],
@@ -67,7 +68,7 @@ const FIELDS: Readonly<Record<string, Shown>> = {
     'src/network/snapshot-fields.test.ts',
     'a model for some subclouds gets offers on their nodes only',
   ],
-  'runtimes[].engine': [ATTACKS, 'a runtime of an unknown ${' + 'field}'],
+  'runtimes[].engine': [FORMS, 'a runtime of an unknown ${' + 'field}'],
   'runtimes[].version': [PLAN, 'nothing when the listed image is too old for the model'],
   'runtimes[].image': [PLAN, 'nothing on a foreign image when nothing was applied'],
   'runtimes[].accelerator': [PODS, 'each accelerator gets its runtime image'],
