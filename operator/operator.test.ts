@@ -122,7 +122,7 @@ describe('the operator over the API double', function () {
     const { client } = await start();
     await client.create(KIND.network, networkManifest(network, NS) as unknown as ResultityNetwork);
     await client.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
-    await until('the pod', () => pod() !== undefined);
+    await until('its status', () => pod() !== undefined && node()?.status?.podUID !== undefined);
     const secrets = api.objects<SecretObject>('secrets');
     expect(secrets.map((s) => s.metadata?.name)).to.deep.equal([`gpu-a-${node()?.status?.nodeId}`]);
     expect(secrets[0]?.metadata?.ownerReferences).to.equal(undefined);

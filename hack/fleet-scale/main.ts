@@ -208,7 +208,7 @@ try {
     if (at === count) break;
     goOn();
     if (performance.now() - started > 1_200_000) throw new Error(`${at} of ${count} are Ready after 20 min`);
-    await sleep(200);
+    await sleep(count > 2_000 ? 1_000 : 200); // the driver shares the machine
   }
   await creating;
   const [readyMs, readyAt] = [performance.now() - started, Date.now()];
@@ -228,9 +228,13 @@ try {
     progress.line(`writes a node by ${program}: ${(sum / count).toFixed(2)} (${each.slice(0, 12).join(', ')})`);
   }
 
+  const resting = new CpuClock(pids);
+  await sleep(10_000);
+  progress.line(`CPU seconds of the 10 s after that: ${table(resting.used(), 1)}`);
+
   if (operator?.pid !== undefined) {
     const pid = operator.pid;
-    await sleep(Math.min(steadyMs, 12_000));
+    await sleep(Math.min(steadyMs, 5_000));
     const before = await scrape();
     const busy = cpuSeconds(pid);
     await progress.step(`steady state for ${steadyMs / 1000} s`, () => sleep(steadyMs));

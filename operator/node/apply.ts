@@ -71,6 +71,8 @@ export class NodeApply {
     for (const step of decision.steps) {
       switch (step.do) {
         case 'addFinalizer':
+          // A new identity brings it along in its own write.
+          if (decision.steps.some((s) => s.do === 'makeIdentity')) break;
           node = await this.#finalizers(node, [...(node.metadata.finalizers ?? []), FINALIZER.node], context);
           break;
         case 'removeFinalizer':
@@ -81,7 +83,7 @@ export class NodeApply {
           );
           return { again: false };
         case 'makeIdentity':
-          return { again: true, identity: await this.#makeIdentity(node, intent, context) };
+          return { again: true, identity: await this.#makeIdentity(node, context) };
         case 'makeGround':
           await this.#makeGround(node, step.input, context);
           break;
@@ -125,33 +127,47 @@ export class NodeApply {
     return { again: false };
   }
 
-  /** With the version that was read: a stale object gives 409 and the next turn sees the newer one. */
-  async #finalizers(
-    node: ResultityNode,
-    finalizers: string[],
-    { wrote, signal }: ReconcileContext,
-  ): Promise<ResultityNode> {
-    const { name = '', namespace, uid, resourceVersion } = node.metadata;
+  async #finalizers(node: ResultityNode, finalizers: string[], context: ReconcileContext): Promise<ResultityNode> {
     try {
-      const written = await this.#o.client.patchMerge(
-        KIND.node,
-        { name, namespace },
-        { metadata: { uid, resourceVersion, finalizers } },
-        { signal },
-      );
-      wrote(this.#o.nodes, written);
-      return written;
+      return await this.#patchMeta(node, { finalizers }, context);
     } catch (error) {
       if (isNotFound(error) && finalizers.length === 0) return node;
       throw error;
     }
   }
 
-  /** The address first, then the Secret: a crash in between leaves an address whose key was never used, and a new one is made. */
-  async #makeIdentity(node: ResultityNode, intent: StatusIntent, context: ReconcileContext): Promise<ResultityNode> {
+  /** With the version that was read: a stale object gives 409 and the next turn sees the newer one. */
+  async #patchMeta(
+    node: ResultityNode,
+    change: { readonly finalizers: string[]; readonly annotations?: Record<string, string> },
+    { wrote, signal }: ReconcileContext,
+  ): Promise<ResultityNode> {
+    const { name = '', namespace, uid, resourceVersion } = node.metadata;
+    const written = await this.#o.client.patchMerge(
+      KIND.node,
+      { name, namespace },
+      { metadata: { uid, resourceVersion, ...change } },
+      { signal },
+    );
+    wrote(this.#o.nodes, written);
+    return this.#o.nodes.project(written);
+  }
+
+  /**
+   * The address first, with our finalizer, then the Secret: a crash in between leaves an address whose key was never used,
+   * and a new one is made. The status tells it together with the pod.
+   */
+  async #makeIdentity(node: ResultityNode, context: ReconcileContext): Promise<ResultityNode> {
     const key = (this.#o.newKey ?? generatePrivateKey)();
     const nodeId = createSigner(key).address;
-    const named = await this.#writeStatus(node, { ...intent, nodeId }, context);
+    const named = await this.#patchMeta(
+      node,
+      {
+        finalizers: [...new Set([...(node.metadata.finalizers ?? []), FINALIZER.node])],
+        annotations: { [ANNOTATION.nodeId]: nodeId },
+      },
+      context,
+    );
     await this.#o.client.create(KIND.secret, keySecret(node, nodeId, key), { signal: context.signal });
     this.#o.recorder.record(KIND.node, node, {
       type: 'Normal',
@@ -204,19 +220,13 @@ export class NodeApply {
     }
   }
 
-  /** Gives the node as it stands after that. */
-  async #writeStatus(
-    node: ResultityNode,
-    intent: StatusIntent,
-    { wrote, signal }: ReconcileContext,
-  ): Promise<ResultityNode> {
+  async #writeStatus(node: ResultityNode, intent: StatusIntent, { wrote, signal }: ReconcileContext): Promise<void> {
     const status = ownStatus(node, intent, this.#o.clock.now());
     const { agent: _, ...live } = node.status ?? {};
     const written = await writeStatus(this.#o, this.#o.nodes, node, live, status, signal);
-    if (written === undefined) return node;
+    if (written === undefined) return;
     wrote(this.#o.nodes, written);
     for (const event of eventsOf(node, status)) this.#o.recorder.record(KIND.node, node, event);
-    return this.#o.nodes.project(written);
   }
 
   async #markPod(

@@ -4,6 +4,7 @@ import { CodedError } from '../../src/lib/index.ts';
 import type { Pod } from '../pod-types.ts';
 import { nodeConditionsOf, type Scene } from './conditions.ts';
 import type { NodeFacts } from './facts.ts';
+import { nodeIdOf } from './ground.ts';
 import { fenced, gpuLostFor, MOVE_AFTER_MS, OUT_OF_SERVICE } from './machine.ts';
 import { phaseOf } from './phase.ts';
 import { desiredPod, hashOf, podLabels, templateHash } from './pod.ts';
@@ -20,7 +21,7 @@ import { no, type Verdict } from './verdict.ts';
 export type Step =
   | { readonly do: 'addFinalizer' }
   | { readonly do: 'removeFinalizer' }
-  /** Make a key, write its address to status.nodeId, then create the Secret. Ends the turn. */
+  /** Make a key, note its address on the node (with our finalizer), then create the Secret. Ends the turn. */
   | { readonly do: 'makeIdentity' }
   /** The agents' account in this namespace, the volume claims of this node. */
   | { readonly do: 'makeGround'; readonly input: PodInput }
@@ -335,7 +336,7 @@ const statusOf = (scene: Scene, own: Pod | undefined): StatusIntent => {
     phase: phaseOf(scene, conditions),
     conditions,
     // An imported key's address is what the agent says of it, once; later it is only compared.
-    nodeId: node.status?.nodeId ?? (node.spec.identity.secretRef === undefined ? undefined : agent?.nodeId),
+    nodeId: nodeIdOf(node) ?? (node.spec.identity.secretRef === undefined ? undefined : agent?.nodeId),
     pod:
       own === undefined
         ? undefined

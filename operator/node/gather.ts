@@ -23,6 +23,7 @@ import type { NetworkViews } from '../network/view.ts';
 import type { KubernetesNode, Pod, Workload } from '../pod-types.ts';
 import { brakeOn } from './brake.ts';
 import type { NetworkFacts, NodeFacts, NodeSettings, Refusal } from './facts.ts';
+import { nodeIdOf } from './ground.ts';
 import { engineDown, machineOf } from './machine.ts';
 import { prepare } from './prepare.ts';
 import type { Turn } from './rollout.ts';
@@ -218,8 +219,8 @@ const probeSecret = async (
   node: ResultityNode,
   signal: AbortSignal,
 ): Promise<'there' | 'missing'> => {
-  const { metadata, spec, status } = node;
-  const name = spec.identity.secretRef?.name ?? keySecretName(metadata.name ?? '', status?.nodeId ?? '');
+  const { metadata, spec } = node;
+  const name = spec.identity.secretRef?.name ?? keySecretName(metadata.name ?? '', nodeIdOf(node) ?? '');
   try {
     await client.dryRunCreate(
       KIND.secret,

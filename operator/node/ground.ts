@@ -1,4 +1,4 @@
-import { AGENT_SERVICE_ACCOUNT, FIELD_MANAGER, KEY } from '../../src/api/contract.ts';
+import { AGENT_SERVICE_ACCOUNT, ANNOTATION, FIELD_MANAGER, KEY } from '../../src/api/contract.ts';
 import type { ResultityNode, VolumeClaimTemplate } from '../../src/api/index.ts';
 import { isAlreadyExists, type KubeClient, type KubeObject, ownerReference } from '../../src/kube/index.ts';
 import type { Secret } from '../../src/lib/index.ts';
@@ -45,13 +45,19 @@ export const keySecret = (node: ResultityNode, nodeId: string, privateKey: Secre
     name: keySecretName(node.metadata.name ?? '', nodeId),
     ...(node.metadata.namespace === undefined ? {} : { namespace: node.metadata.namespace }),
     labels: childLabels('key', { node: node.metadata.name ?? '', network: node.spec.networkRef.name }),
-    annotations: { 'resultity.com/node-id': nodeId },
+    annotations: { [ANNOTATION.nodeId]: nodeId },
     ...kept(node),
   },
   type: 'Opaque',
   immutable: true,
   stringData: { [KEY.privateKey]: privateKey.reveal() },
 });
+
+/** The address of the node's own key: what its status says, before that what was noted when the key was made. */
+export const nodeIdOf = ({ metadata, status }: ResultityNode): string | undefined => {
+  const noted = metadata.annotations?.[ANNOTATION.nodeId];
+  return status?.nodeId ?? (noted !== undefined && /^0x[0-9a-fA-F]{40}$/.test(noted) ? noted : undefined);
+};
 
 /** Claims of the node's claim templates; they hold the journal, so they live as long as the identity. Pure. */
 export const volumeClaims = (node: ResultityNode): VolumeClaim[] => {

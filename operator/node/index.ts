@@ -9,8 +9,8 @@
  * the machine) and turns (how many at a time; surge: with one more than wanted) → update (where it meets the node).
  *
  * Invariants: `decide` is pure and total and sees no error of the API server, so none can delete or replace a pod (I14);
- * the pod carries the node's name and a new one is made only when the old object is gone (I16); status.nodeId is written
- * before its Secret, and the key of an identity that was used is never replaced (I5); each step of an update is one write that
+ * the pod carries the node's name and a new one is made only when the old object is gone (I16); the address of a key is written
+ * to the node before its Secret, and the key of an identity that was used is never replaced (I5); each step of an update is one write that
  * says how far it is, so a crash after any of them goes on from there; an unchanged status is not written.
  */
 export { brakeText, isTooMany } from './brake.ts';

@@ -44,6 +44,8 @@ export const ANNOTATION = {
   forceReplace: 'resultity.com/force-replace',
   /** On a ResultityNode: `true` begins no update of its images or its pod; on the pod too: its agent stays on the applied configuration. */
   hold: 'resultity.com/hold',
+  /** On a ResultityNode and its key Secret: the address of the key that was made for it; in the node's status from its pod on. */
+  nodeId: 'resultity.com/node-id',
   /** On a ResultityNode: images that were patched back, with the reason; taken off, they are tried again. */
   rolledBack: 'resultity.com/rolled-back',
   /** On a ResultityNode of a fleet: `true` = made for an update, above the fleet's replicas, and goes when that is over. */

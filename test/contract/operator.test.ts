@@ -156,17 +156,14 @@ describe('the operator on a real API server', function () {
       throw new Error(`${error.message}\n${operator.complaints.slice(-5).join('\n')}`);
     });
     const pod = await get(core('pods', 'gpu-a'));
+    await until('podUID', async () => (await get(at('resultitynodes', 'gpu-a'))).status?.podUID === pod.metadata.uid);
     const node = await get(at('resultitynodes', 'gpu-a'));
     expect(node.status.nodeId).to.match(/^0x[0-9a-f]{40}$/);
     const secrets = (await get(core('secrets'))).items;
     expect(secrets.map((s: Json) => s.metadata.name)).to.deep.equal([`gpu-a-${node.status.nodeId}`]);
-    await until('podUID', async () => (await get(at('resultitynodes', 'gpu-a'))).status.podUID === pod.metadata.uid);
-    await until(
-      'incarnation',
-      async () => (await get(core('pods', 'gpu-a'))).metadata.annotations['resultity.com/incarnation'] !== undefined,
-    );
-    const { annotations } = (await get(core('pods', 'gpu-a'))).metadata;
-    expect(annotations['resultity.com/incarnation']).to.equal(String(Date.parse(pod.metadata.creationTimestamp)));
+    const { annotations } = pod.metadata;
+    expect(annotations['resultity.com/incarnation']).to.equal(String(node.status.incarnation));
+    expect(node.status.incarnation).to.be.closeTo(Date.parse(pod.metadata.creationTimestamp), 60_000);
     expect(annotations['resultity.com/floor']).to.equal('1,1');
     expect(annotations['resultity.com/assigned-model']).to.equal('tiny:v1');
     expect(await get(core('serviceaccounts', 'resultity-agent'))).to.not.equal(undefined);
