@@ -66,6 +66,8 @@ async function main(argv: string[]): Promise<number> {
         devicePlugin: values['device-plugin'] ?? false,
       });
       progress.line(`Kubernetes answers at ${cluster.server}`);
+      if (profile === 'node')
+        progress.line(`images: push to ${cluster.registry.url}, pods pull from ${cluster.registry.pull}`);
       progress.line(`try: ${cluster.program('kubectl')} --kubeconfig ${cluster.kubeconfig} get nodes`);
       return 0;
     }

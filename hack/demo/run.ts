@@ -261,7 +261,7 @@ export const runDemo = async (target: Target, runtime: Runtime, leave: boolean, 
     await waitForNode(target, NODE_NAMESPACE, 'demo-0', READY_MS[runtime], progress);
     await installed.withApi((api) => askAndVerify(api, installed.dir, installed.model, installed.expect, progress));
     await showCluster(target, progress);
-    showNext(target, installed.dir, installed.model, leave, progress);
+    await showNext(target, installed.dir, installed.model, leave, progress);
   } catch (error) {
     await explainFailure(target, progress);
     throw error;

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Progress } from '../lib/index.ts';
-import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE } from './names.ts';
+import { NETWORK_HOST, NETWORK_PORT, NODE_NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
+import { pluginBin } from './shell.ts';
 import type { Target } from './target.ts';
 
 const INTERESTING =
@@ -40,20 +41,33 @@ export const showCluster = async (target: Target, progress: Progress): Promise<v
 };
 
 /** What to try next; only what works from here. */
-export const showNext = (target: Target, dir: string, model: string, leave: boolean, progress: Progress): void => {
+export const showNext = async (
+  target: Target,
+  dir: string,
+  model: string,
+  leave: boolean,
+  progress: Progress,
+): Promise<void> => {
   if (!leave) {
     progress.line('\nEverything is taken down now. Keep it with: npm run demo -- --keep');
     return;
   }
-  const k = `${target.kubectlCommand} -n ${NODE_NAMESPACE}`;
+  const bin = await pluginBin(target.dir, target.cluster !== undefined);
+  const kubeconfig = target.cluster ? ` KUBECONFIG=${target.cluster.kubeconfig}` : '';
+  const at = `-n ${NODE_NAMESPACE}${target.kubectlFlags}`;
   const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] });
   progress.line(`
-Next:
-  ${k} describe rnode demo-0
-  ${k} delete pod demo-0            # comes back with the same node_id
-  ${target.kubectlCommand} -n resultity-system port-forward svc/resultity-network ${NETWORK_PORT} &
-  curl --cacert ${join(dir, 'tls/ca.crt')} --connect-to ${NETWORK_HOST}:${NETWORK_PORT}:127.0.0.1:${NETWORK_PORT} \\
+Next, in a shell with the demo's plugin:
+  export PATH=${bin}:$PATH${kubeconfig}
+  kubectl resultity status ${at}
+  kubectl resultity logs demo-0 --tail 5 ${at}
+  kubectl resultity restart demo-0 ${at}      # comes back with the same identity
+  kubectl describe rnode demo-0 ${at}         # its story
+Ask it yourself:
+  kubectl port-forward svc/resultity-network ${NETWORK_PORT} -n ${SYSTEM_NAMESPACE}${target.kubectlFlags} &
+  curl -sS --cacert ${join(dir, 'tls/ca.crt')} --connect-to ${NETWORK_HOST}:${NETWORK_PORT}:127.0.0.1:${NETWORK_PORT} \\
     -H "authorization: Bearer $(cat ${join(dir, 'api-key')})" -H 'content-type: application/json' \\
     -d '${body}' https://${NETWORK_HOST}:${NETWORK_PORT}/v1/chat/completions
+And take it down:
   npm run demo -- --down`);
 };

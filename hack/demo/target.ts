@@ -26,8 +26,8 @@ export interface Target {
   helm(args: readonly string[]): Promise<string>;
   /** The same kubectl for callers that spawn. */
   readonly kubectlArgv: readonly string[];
-  /** What a person types for the same. */
-  readonly kubectlCommand: string;
+  /** What a person appends to kubectl for the same, behind a space; empty where KUBECONFIG says it. */
+  readonly kubectlFlags: string;
   /** Forwards a local port to a Service; ends with `close`. */
   forward(namespace: string, service: string, port: number): Promise<{ port: number; close(): void }>;
   /** Stops a cluster of the demo's own; nothing on one that exists. */
@@ -54,7 +54,7 @@ export const ownCluster = async (
     registry: cluster.registry,
     kubectl: [programPath('kubectl'), ...kube],
     helm: [programPath('helm'), ...kube],
-    kubectlCommand: `kubectl ${kube.join(' ')}`,
+    kubectlFlags: '',
     down: () => downOwnCluster(progress, name),
   });
 };
@@ -84,7 +84,7 @@ export const otherCluster = async (context: string, registry: string): Promise<T
     registry: { url: `${local ? 'http' : 'https'}://${registry}`, pull: registry },
     kubectl: ['kubectl', '--context', context],
     helm: ['helm', '--kube-context', context],
-    kubectlCommand: `kubectl --context ${context}`,
+    kubectlFlags: ` --context ${context}`,
     down: () => Promise.resolve(),
   });
 };
@@ -96,14 +96,14 @@ const target = (parts: {
   registry: RegistryTarget;
   kubectl: readonly string[];
   helm: readonly string[];
-  kubectlCommand: string;
+  kubectlFlags: string;
   down: () => Promise<void>;
 }): Target => ({
   dir: parts.dir,
   found: parts.found,
   ...(parts.cluster && { cluster: parts.cluster }),
   registry: parts.registry,
-  kubectlCommand: parts.kubectlCommand,
+  kubectlFlags: parts.kubectlFlags,
   kubectlArgv: parts.kubectl,
   down: parts.down,
   kubectl: (args, input) => execOk([...parts.kubectl, ...args], input === undefined ? {} : { input }),
