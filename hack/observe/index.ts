@@ -3,7 +3,8 @@
  * only metrics that a program registers.
  *
  * Reading order: `catalog` (all metrics, from the code that registers them), `panels` (a panel as we write it, and as
- * Grafana reads it), `dashboards` (the four of them), `reference` (docs/metrics.md). The alerts are plain rules:
+ * Grafana reads it), `dashboards` (the four of them), `reference` (docs/metrics.md), `picture` and `pictures` (docs/pictures:
+ * key panels as SVG, drawn by test/e2e/observe.test.ts out of what Prometheus answered). The alerts are plain rules:
  * charts/resultity-operator/files/alerts.yaml, tested by test/alerts.
  *
  * Invariant: an expression with a metric that nobody registers makes the generator throw.

@@ -6,6 +6,8 @@ import { stringify } from 'yaml';
 import { terminalProgress } from '../../hack/lib/index.ts';
 import { DASHBOARDS } from '../../hack/observe/dashboards/index.ts';
 import type { PanelSpec } from '../../hack/observe/panels.ts';
+import { legendOf, svgOf } from '../../hack/observe/picture.ts';
+import { PICTURES } from '../../hack/observe/pictures.ts';
 import { prometheusProgram } from '../../hack/observe/prometheus.ts';
 import { Load } from './load.ts';
 import { e2e, eventually } from './setup.ts';
@@ -88,7 +90,13 @@ describe('Prometheus and the dashboards', () => {
       await load.settle('load for the dashboards');
     });
   });
-  after(() => prometheus?.stdin?.end());
+  after(async () => {
+    try {
+      if (prometheus && process.env.RESULTITY_PICTURES) await draw(process.env.RESULTITY_PICTURES);
+    } finally {
+      prometheus?.stdin?.end();
+    }
+  });
 
   const get = async (path: string, params: Record<string, string>): Promise<Series[]> => {
     const answer = await fetch(`${base}/${path}?${new URLSearchParams(params)}`);
@@ -105,14 +113,36 @@ describe('Prometheus and the dashboards', () => {
       .replaceAll('$__range', '5m')
       .replace(/\$(namespace|fleet|node|model)\b/g, '.*');
 
-  const seriesOf = async (panel: PanelSpec): Promise<Series[]> => {
-    const to = String(Date.now() / 1000);
-    const all = await Promise.all(
-      panel.queries.map(({ expr }) =>
-        get('query_range', { query: filled(expr), start: String(from), end: to, step: '5' }),
-      ),
-    );
-    return all.flat();
+  const over = (expr: string, step: string): Promise<Series[]> =>
+    get('query_range', { query: filled(expr), start: String(from), end: String(Date.now() / 1000), step });
+  const seriesOf = async (panel: PanelSpec): Promise<Series[]> =>
+    (await Promise.all(panel.queries.map(({ expr }) => over(expr, '5')))).flat();
+
+  /** The pictures of docs/pictures, and the numbers that they are drawn from. */
+  const draw = async (folder: string): Promise<void> => {
+    mkdirSync(folder, { recursive: true });
+    for (const { board, panel, file } of PICTURES) {
+      const spec = DASHBOARDS.find((d) => d.uid === board)
+        ?.rows.flatMap((row) => row.panels)
+        .find(({ title }) => title === panel);
+      if (!spec) throw new Error(`no panel “${panel}” on ${board}`);
+      const found = await Promise.all(
+        spec.queries.map(async ({ expr, legend }) => {
+          const series = await over(expr, '2');
+          const lines = series.map(({ metric, values }) => ({
+            legend: legendOf(legend, metric),
+            points: values.map(([t, v]): [number, number] => [t, Number(v)]),
+          }));
+          return { query: filled(expr), series, lines };
+        }),
+      );
+      const lines = found.flatMap((f) => f.lines);
+      writeFileSync(join(folder, `${file}.svg`), svgOf({ title: panel, unit: spec.unit, lines }));
+      writeFileSync(
+        join(folder, `${file}.json`),
+        JSON.stringify(found.map(({ query, series }) => ({ query, series }))),
+      );
+    }
   };
   const moved = ({ values }: Series): boolean => new Set(values.map(([, v]) => v).filter((v) => v !== 'NaN')).size > 1;
 
