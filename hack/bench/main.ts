@@ -1,12 +1,13 @@
 /**
  * `npm run bench`: rates, as mean ± sd over several runs, and ratios against a yardstick in the same run; then figures that
  * are no rates (latencies, memory, start). Nothing here fails when a machine is slow. `-- --runs N` (default 5),
- * `-- --only WORD` (names that contain it).
+ * `-- --only WORD` (names that contain it; some are long and run only when named).
  */
 import { globSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Bench, Figures } from '../../test/bench/types.ts';
+import { meanSd, spread } from './stats.ts';
 
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '5' }, only: { type: 'string', default: '' } },
@@ -21,7 +22,7 @@ const figures: Figures[] = [];
 for (const file of globSync('test/bench/*.bench.ts').sort()) {
   const all = Object.values((await import(`../../${file}`)) as object);
   benches.push(...all.filter(isBench).filter((b) => b.name.includes(values.only)));
-  figures.push(...all.filter(isFigures).filter((f) => f.name.includes(values.only)));
+  figures.push(...all.filter(isFigures).filter((f) => f.name.includes(values.only) && (values.only || !f.onlyByName)));
 }
 const load = (): string =>
   loadavg()
@@ -40,14 +41,11 @@ for (const bench of benches) {
     await bench.run(bench.count);
     rates.push((bench.count * 1000) / (performance.now() - start));
   }
-  const mean = rates.reduce((a, b) => a + b, 0) / runs;
-  const sd = Math.sqrt(rates.reduce((a, b) => a + (b - mean) ** 2, 0) / Math.max(1, runs - 1));
+  const { mean } = spread(rates);
   means.set(bench.name, mean);
   const against = bench.baselineOf === undefined ? undefined : means.get(bench.baselineOf);
   const ratio = against === undefined ? '' : `   (${bench.baselineOf}: ${(against / mean).toFixed(1)} × faster)`;
-  process.stdout.write(
-    `${bench.name.padEnd(42)} ${mean.toFixed(0).padStart(8)} ± ${sd.toFixed(0)} ${bench.unit}${ratio}\n`,
-  );
+  process.stdout.write(`${bench.name.padEnd(42)} ${meanSd(rates, 0).padStart(14)} ${bench.unit}${ratio}\n`);
 }
 for (const figure of figures) {
   process.stdout.write(`${figure.name} (load ${load()})\n`);

@@ -12,5 +12,7 @@ export interface Bench {
 /** What is no rate: latencies, memory, start. The report prints the lines as they are. */
 export interface Figures {
   readonly name: string;
+  /** Takes minutes or needs more than npm packages: left out unless `--only` asks for it. */
+  readonly onlyByName?: true;
   figures(): Promise<readonly string[]>;
 }
