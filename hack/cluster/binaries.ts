@@ -53,9 +53,16 @@ const BUILD_TIME: Record<Program, string> = {
   pause: '5 s',
 };
 
-export function programPath(program: Program): string {
+/** Versions other than ours, for trying what we run against. */
+export type Versions = Partial<Record<Package, string>>;
+
+const versionOf = (program: Program, versions: Versions): string => {
   const pack = PACKAGE_OF[program];
-  return join(cacheDir('bin', `${pack}-${VERSIONS[pack]}`), program);
+  return versions[pack] ?? VERSIONS[pack];
+};
+
+export function programPath(program: Program, versions: Versions = {}): string {
+  return join(cacheDir('bin', `${PACKAGE_OF[program]}-${versionOf(program, versions)}`), program);
 }
 
 interface Release {
@@ -66,11 +73,10 @@ interface Release {
   readonly member?: string;
 }
 
-function releaseOf(program: Program): Release | undefined {
+function releaseOf(program: Program, version: string): Release | undefined {
   // test programs of Kubernetes' own repository, never released
   if (program === 'sample-device-plugin' || program === 'dra-test-driver') return undefined;
   const pack = PACKAGE_OF[program];
-  const version = VERSIONS[pack];
   const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
   const github = (repo: string, file: string, sums: string) => ({
     url: `https://github.com/${repo}/releases/download/v${version}/${file}`,
@@ -129,17 +135,17 @@ async function download(release: Release, program: Program, path: string, signal
   renameSync(file, path);
 }
 
-async function ensure(program: Program, progress: Progress, signal?: AbortSignal): Promise<string> {
-  const path = programPath(program);
+async function ensure(program: Program, progress: Progress, versions: Versions, signal?: AbortSignal): Promise<string> {
+  const path = programPath(program, versions);
   if (existsSync(path)) return path;
   const pack = PACKAGE_OF[program];
-  const version = VERSIONS[pack];
+  const version = versionOf(program, versions);
   // One program is built at a time on the whole machine: each Go build uses every core anyway.
   await withLock(
     join(cacheDir('lock'), 'programs.lock'),
     async () => {
       if (existsSync(path)) return;
-      const release = releaseOf(program);
+      const release = releaseOf(program, version);
       if (release && (await internetIsOpen())) {
         try {
           await progress.step(`downloading ${program} ${version}`, () => download(release, program, path, signal));
@@ -173,8 +179,9 @@ export async function ensurePrograms<P extends Program>(
   programs: readonly P[],
   progress: Progress,
   signal?: AbortSignal,
+  versions: Versions = {},
 ): Promise<Record<P, string>> {
   const paths: Partial<Record<P, string>> = {};
-  for (const program of programs) paths[program] = await ensure(program, progress, signal);
+  for (const program of programs) paths[program] = await ensure(program, progress, versions, signal);
   return paths as Record<P, string>;
 }

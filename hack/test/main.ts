@@ -2,7 +2,7 @@
  * `npm test [unit|contract|e2e …]`: the checks and the suites, in the order of what fails fastest. Each suite installs what
  * it needs by itself. Ends with a line `N passed, N failed`; the exit code says the same.
  *   unit      checks (types, lint, layers, dead code, generated files) and the tests beside the code
- *   contract  suites against a real API server (etcd and kube-apiserver only)
+ *   contract  suites against a real API server (etcd and kube-apiserver only); `--kubernetes 1.33.13` another version of it
  *   e2e       the whole path on a real cluster with real pods; `--runtime vllm` with the real engine, `mixed` with one
  *             among stand-ins, default the stand-in
  */
@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CHECKS, runCheck } from '../checks.ts';
+import { ensurePrograms } from '../cluster/index.ts';
 import { formatElapsed, terminalProgress } from '../lib/index.ts';
 
 const SUITES = {
@@ -31,7 +32,7 @@ interface Totals {
 }
 
 const { values, positionals } = parseArgs({
-  options: { runtime: { type: 'string', default: 'sim' }, grep: { type: 'string' } },
+  options: { runtime: { type: 'string', default: 'sim' }, grep: { type: 'string' }, kubernetes: { type: 'string' } },
   allowPositionals: true,
 });
 if (!['sim', 'vllm', 'mixed'].includes(values.runtime))
@@ -40,12 +41,18 @@ const wanted = positionals.length === 0 ? (Object.keys(SUITES) as Suite[]) : (po
 for (const name of wanted)
   if (!(name in SUITES)) throw new Error(`no suite ${name}: choose from ${Object.keys(SUITES).join(', ')}`);
 
+const { kubernetes } = values;
+if (kubernetes !== undefined && (!/^1\.\d+\.\d+$/.test(kubernetes) || wanted.some((name) => name !== 'contract')))
+  throw new Error('--kubernetes is for the contract suite alone: npm run test:contract -- --kubernetes 1.33.13');
+
 const progress = terminalProgress();
 const started = performance.now();
 let passed = 0;
 let failed = 0;
 const skipped: string[] = [];
 
+// made here, where it may take minutes, and not within a test's time
+if (kubernetes !== undefined) await ensurePrograms(['kube-apiserver'], progress, undefined, { kubernetes });
 if (wanted.includes('unit'))
   for (const check of CHECKS) {
     const output = await runCheck(check);
@@ -82,7 +89,12 @@ async function mocha(suite: Suite): Promise<Totals> {
   if (values.grep !== undefined) argv.push('--grep', values.grep);
   const child = spawn(process.execPath, [...argv, ...files.flatMap((f) => ['--spec', f])], {
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, RESULTITY_TEST_TOTALS: report, RESULTITY_RUNTIME: values.runtime },
+    env: {
+      ...process.env,
+      RESULTITY_TEST_TOTALS: report,
+      RESULTITY_RUNTIME: values.runtime,
+      ...(kubernetes !== undefined && { RESULTITY_KUBERNETES: kubernetes }),
+    },
   });
   const code = await new Promise<number>((resolve) => child.on('close', (c) => resolve(c ?? 1)));
   try {

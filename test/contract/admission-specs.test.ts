@@ -203,7 +203,7 @@ describe('the admission policies of specs', () => {
         {
           title: 'trust-remote-code',
           attempt: () => node({ extraArgs: { 'trust-remote-code': 'true' } }),
-          refused: 'extraArgs: Invalid value: holds a flag that may not be set',
+          refused: 'holds a flag that may not be set; allowed are max-model-len',
         },
         {
           title: 'trust-remote-code in a fleet’s template',
@@ -216,7 +216,7 @@ describe('the admission policies of specs', () => {
                 template: { ...NODE, runtime: { extraArgs: { 'trust-remote-code': 'true' } } },
               }),
             ),
-          refused: 'extraArgs: Invalid value: holds a flag that may not be set',
+          refused: 'holds a flag that may not be set; allowed are max-model-len',
         },
         { title: 'OMP_NUM_THREADS', attempt: () => node({ env: [{ name: 'OMP_NUM_THREADS', value: '4' }] }) },
         {

@@ -210,7 +210,10 @@ export const kubeContract = (name: string, start: () => Promise<Subject>): void 
         await until('the deletion', () => seen.includes('delete b'));
         stop.abort();
         await reading;
-        expect(seen).to.deep.equal(['init', 'initApply a', 'initDone', 'apply b', 'delete a', 'delete b']);
+        // a server that streams no lists (1.33, unless told to) refuses, and the list begins anew in pages
+        const began = seen.lastIndexOf('init');
+        expect(new Set(seen.slice(0, began)).difference(new Set(['init'])).size).to.equal(0);
+        expect(seen.slice(began)).to.deep.equal(['init', 'initApply a', 'initDone', 'apply b', 'delete a', 'delete b']);
       });
     }
 

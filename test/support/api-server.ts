@@ -1,6 +1,7 @@
 /**
  * A real API server with its etcd for contract tests: free loopback ports, a folder of its own, no root, no nodes, no
- * controllers. About four seconds to start; share one per test file.
+ * controllers. About four seconds to start; share one per test file. `npm run test:contract -- --kubernetes 1.33.13` tries
+ * another version than the cluster's by RESULTITY_KUBERNETES.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -48,7 +49,13 @@ process.once('exit', () => {
 
 /** @throws Error with the end of the log when a program does not come up within 60 s. */
 export async function startApiServer(): Promise<ApiServer> {
-  const programs = await ensurePrograms(['etcd', 'kube-apiserver'], quietProgress);
+  const { RESULTITY_KUBERNETES: kubernetes } = process.env;
+  const programs = await ensurePrograms(
+    ['etcd', 'kube-apiserver'],
+    quietProgress,
+    undefined,
+    kubernetes === undefined ? {} : { kubernetes },
+  );
   const folder = await mkdtemp(join(tmpdir(), 'resultity-api-'));
   folders.add(folder);
   const [port, client, peer] = await freePorts(3);
