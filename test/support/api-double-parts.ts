@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { isObject, type Json, type JsonObject } from './api-double-apply.ts';
 
 /** What a path names. */
@@ -69,3 +70,31 @@ export const bookmarkOf = (collection: string, rv: number, end = false): JsonObj
     metadata: { resourceVersion: String(rv), ...(end ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}) },
   },
 });
+
+/** Answered as a Status with this reason. */
+export class Refused extends Error {
+  readonly status: number;
+  readonly reason: string;
+  constructor(status: number, reason: string, message: string) {
+    super(message);
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+export const answer = (response: ServerResponse, status: number, body: Json): void => {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+};
+
+export const fail = (response: ServerResponse, error: unknown): void => {
+  const refused = error instanceof Refused ? error : new Refused(500, 'InternalError', String(error));
+  if (response.headersSent) return void response.destroy();
+  answer(response, refused.status, {
+    kind: 'Status',
+    apiVersion: 'v1',
+    status: 'Failure',
+    message: refused.message,
+    reason: refused.reason,
+    code: refused.status,
+  });
+};

@@ -12,7 +12,8 @@ import {
   mergePatch,
   type Owners,
 } from './api-double-apply.ts';
-import { type At, bookmarkOf, matcher, meta, parsePath, same } from './api-double-parts.ts';
+import { type At, answer, fail, matcher, meta, parsePath, Refused, same } from './api-double-parts.ts';
+import { Watches } from './api-double-watches.ts';
 
 /** Kinds whose status is no subresource. All others lose `status` in writes to the object itself, as on the real server. */
 const PLAIN = new Set([
@@ -32,18 +33,6 @@ interface Stored {
   object: JsonObject;
   readonly owners: Map<string, Owners>;
 }
-interface Happened {
-  readonly collection: string;
-  readonly rv: number;
-  readonly before: JsonObject | undefined;
-  readonly after: JsonObject | undefined;
-}
-interface Watcher {
-  readonly collection: string;
-  readonly matches: (o: JsonObject) => boolean;
-  readonly response: ServerResponse;
-  readonly timer: NodeJS.Timeout;
-}
 export interface SeenRequest {
   readonly method: string;
   readonly path: string;
@@ -62,16 +51,6 @@ export interface Fault {
     | 'hang';
 }
 
-class Refused extends Error {
-  readonly status: number;
-  readonly reason: string;
-  constructor(status: number, reason: string, message: string) {
-    super(message);
-    this.status = status;
-    this.reason = reason;
-  }
-}
-
 /**
  * A server that answers as the Kubernetes API server does, as far as src/kube and the operator use it: CRUD, server-side
  * apply, status, finalizers, selectors, pages, watches with versions, bookmarks and 410. No schemas, no admission, no
@@ -88,13 +67,8 @@ export class ApiDouble {
   connections = 0;
   readonly #server: Server;
   readonly #collections = new Map<string, Map<string, Stored>>();
-  readonly #history: Happened[] = [];
-  readonly #watchers = new Set<Watcher>();
+  readonly #watches = new Watches();
   readonly #faults: Fault[] = [];
-  #rv = 100;
-  #oldest = 0;
-  #held = false;
-  #toTell: Happened[] = [];
 
   constructor() {
     this.#server = createServer((request, response) => {
@@ -118,7 +92,7 @@ export class ApiDouble {
     return fixedConnection(this.url);
   }
   async stop(): Promise<void> {
-    for (const w of this.#watchers) clearTimeout(w.timer);
+    this.#watches.close();
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await closed;
@@ -139,33 +113,29 @@ export class ApiDouble {
     this.#faults.push(fault);
   }
   get openWatches(): number {
-    return this.#watchers.size;
+    return this.#watches.size;
   }
   /** Breaks (or, `gently`, ends) all watches. */
   cutWatches(gently = false): void {
-    for (const w of this.#watchers) {
-      if (gently) w.response.end();
-      else w.response.destroy();
-    }
+    this.#watches.cut(gently);
   }
   /** Says this line on all watches. */
   say(line: string | JsonObject): void {
-    for (const w of this.#watchers) w.response.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+    this.#watches.say(line);
   }
   bookmark(): void {
-    for (const w of this.#watchers) w.response.write(`${JSON.stringify(bookmarkOf(w.collection, this.#rv))}\n`);
+    this.#watches.bookmark();
   }
   /** From now on versions up to now are too old to watch from. */
   compact(): void {
-    this.#oldest = ++this.#rv;
+    this.#watches.compact();
   }
   /** Watches say nothing until `release`: a slow cache. */
   hold(): void {
-    this.#held = true;
+    this.#watches.hold();
   }
   release(): void {
-    this.#held = false;
-    for (const h of this.#toTell.splice(0)) this.#tell(h);
+    this.#watches.release();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -210,7 +180,9 @@ export class ApiDouble {
     if (at.name === undefined) {
       if (seen.method === 'POST') return answer(response, 201, this.#create(at, all, seen));
       if (seen.method !== 'GET') throw new Refused(405, 'MethodNotAllowed', seen.method);
-      return seen.watch ? this.#watch(at, all, query, response) : answer(response, 200, this.#list(at, all, query));
+      return seen.watch
+        ? this.#watches.open(at, all.values(), query, response)
+        : answer(response, 200, this.#list(at, all, query));
     }
     const key = `${at.namespace ?? ''}/${at.name}`;
     const stored = all.get(key);
@@ -316,15 +288,23 @@ export class ApiDouble {
     if (query.has('dryRun')) return object;
     const spec = (o: JsonObject): string => JSON.stringify({ ...o, metadata: null, status: null });
     if (exists && spec(object) !== spec(old)) metadata.generation = Number(metadata.generation) + 1;
-    metadata.resourceVersion = String(++this.#rv);
+    metadata.resourceVersion = String(this.#watches.nextVersion());
     stored.object = object;
     if (metadata.deletionTimestamp !== undefined && metadata.finalizers === undefined) {
       all.delete(key);
-      this.#happened({ collection: at.collection, rv: this.#rv, before: old, after: undefined }, object);
+      this.#watches.happened(
+        { collection: at.collection, rv: this.#watches.version, before: old, after: undefined },
+        object,
+      );
       return object;
     }
     all.set(key, stored);
-    this.#happened({ collection: at.collection, rv: this.#rv, before: exists ? old : undefined, after: object });
+    this.#watches.happened({
+      collection: at.collection,
+      rv: this.#watches.version,
+      before: exists ? old : undefined,
+      after: object,
+    });
     return object;
   }
 
@@ -338,14 +318,22 @@ export class ApiDouble {
     if (query.has('dryRun') || m.deletionTimestamp !== undefined) return stored.object;
     const deleted = {
       ...stored.object,
-      metadata: { ...m, deletionTimestamp: new Date().toISOString(), resourceVersion: String(++this.#rv) },
+      metadata: {
+        ...m,
+        deletionTimestamp: new Date().toISOString(),
+        resourceVersion: String(this.#watches.nextVersion()),
+      },
     };
     const before = stored.object;
     stored.object = deleted;
-    if (m.finalizers !== undefined) this.#happened({ collection: at.collection, rv: this.#rv, before, after: deleted });
+    if (m.finalizers !== undefined)
+      this.#watches.happened({ collection: at.collection, rv: this.#watches.version, before, after: deleted });
     else {
       all.delete(key);
-      this.#happened({ collection: at.collection, rv: this.#rv, before, after: undefined }, deleted);
+      this.#watches.happened(
+        { collection: at.collection, rv: this.#watches.version, before, after: undefined },
+        deleted,
+      );
     }
     return deleted;
   }
@@ -353,8 +341,8 @@ export class ApiDouble {
   #list(at: At, all: Map<string, Stored>, query: URLSearchParams): JsonObject {
     const matches = matcher(at, query);
     const token = query.get('continue');
-    const [from, rv] = token ? token.split('@').map(Number) : [0, this.#rv];
-    if (token && (rv ?? 0) < this.#oldest) throw new Refused(410, 'Expired', 'the continue token is too old');
+    const [from, rv] = token ? token.split('@').map(Number) : [0, this.#watches.version];
+    if (token && (rv ?? 0) < this.#watches.oldest) throw new Refused(410, 'Expired', 'the continue token is too old');
     const found = [...all.values()].map((s) => s.object).filter(matches);
     const limit = Number(query.get('limit') ?? 0) || found.length;
     const end = (from ?? 0) + limit;
@@ -365,69 +353,4 @@ export class ApiDouble {
       items: found.slice(from, end).map(({ apiVersion: _, kind: __, ...item }) => item),
     };
   }
-
-  #watch(at: At, all: Map<string, Stored>, query: URLSearchParams, response: ServerResponse): void {
-    const from = query.get('resourceVersion') ?? '';
-    const initial = query.get('sendInitialEvents') === 'true';
-    if (from !== '' && from !== '0' && Number(from) < this.#oldest)
-      throw new Refused(410, 'Expired', `too old resource version: ${from}`);
-    const matches = matcher(at, query);
-    response.writeHead(200, { 'content-type': 'application/json' });
-    response.flushHeaders();
-    const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 300) * 1000);
-    const watcher: Watcher = { collection: at.collection, matches, response, timer };
-    response.on('close', () => {
-      clearTimeout(timer);
-      this.#watchers.delete(watcher);
-    });
-    if (initial || from === '' || from === '0') {
-      for (const { object } of all.values())
-        if (matches(object)) response.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
-      if (initial) response.write(`${JSON.stringify(bookmarkOf(at.collection, this.#rv, true))}\n`);
-    } else {
-      for (const h of this.#history) if (h.rv > Number(from) && !this.#toTell.includes(h)) tell(watcher, h);
-    }
-    this.#watchers.add(watcher);
-  }
-
-  #happened(h: Happened, deleted?: JsonObject): void {
-    // A deletion is told with the last state and the version of the deletion.
-    const told = deleted ? { ...h, before: deleted } : h;
-    this.#history.push(told);
-    if (this.#held) this.#toTell.push(told);
-    else this.#tell(told);
-  }
-  #tell(h: Happened): void {
-    for (const w of this.#watchers) tell(w, h);
-  }
 }
-
-const tell = (w: Watcher, h: Happened): void => {
-  if (h.collection !== w.collection) return;
-  const was = h.before !== undefined && w.matches(h.before);
-  const is = h.after !== undefined && w.matches(h.after);
-  if (!was && !is) return;
-  const type = is ? (was ? 'MODIFIED' : 'ADDED') : 'DELETED';
-  const gone =
-    h.after === undefined
-      ? h.before
-      : { ...h.before, metadata: { ...meta(h.before ?? {}), resourceVersion: String(h.rv) } };
-  w.response.write(`${JSON.stringify({ type, object: is ? h.after : gone })}\n`);
-};
-
-const answer = (response: ServerResponse, status: number, body: Json): void => {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-};
-
-const fail = (response: ServerResponse, error: unknown): void => {
-  const refused = error instanceof Refused ? error : new Refused(500, 'InternalError', String(error));
-  if (response.headersSent) return void response.destroy();
-  answer(response, refused.status, {
-    kind: 'Status',
-    apiVersion: 'v1',
-    status: 'Failure',
-    message: refused.message,
-    reason: refused.reason,
-    code: refused.status,
-  });
-};
