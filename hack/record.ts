@@ -30,6 +30,7 @@ const session = (target: Target, installed: Installed, home: string): readonly S
     target.kubectl(['-n', NODE_NAMESPACE, 'apply', '-f', '-'], stringify(manifest));
   const ask = (): Promise<void> =>
     installed.withApi(async (api) => {
+      await api.ask({ model: installed.model, ...QUESTION }, true);
       const answer = await api.ask({ model: installed.model, ...QUESTION }, false);
       writeFileSync(join(home, 'receipts.json'), await api.receipts(answer.job));
       writeFileSync(join(home, 'answer.txt'), answer.output ?? '');
@@ -142,7 +143,7 @@ const shown = (text: string, home: string): string =>
   text
     .replaceAll(home, '~')
     .replaceAll(repoRoot, '~')
-    .replaceAll(hostname(), 'machine')
+    .replaceAll(new RegExp(`\\b${hostname()}\\b`, 'g'), 'machine')
     .replaceAll(/[ \t]+$/gm, '');
 
 const record = async (target: Target): Promise<string> => {
@@ -162,7 +163,12 @@ const record = async (target: Target): Promise<string> => {
           cwd: home,
         });
         progress.line(`$ ${step.run}${code === 0 ? '' : `   (exit ${code})`}`);
-        page.push(`\`\`\`\n$ ${step.run}\n${shown(stdout, home).trimEnd()}\n\`\`\`\n`.replace('\n\n```', '\n```'));
+        page.push(
+          `<!-- run by: hack/record.ts -->\n\`\`\`\n$ ${step.run}\n${shown(stdout, home).trimEnd()}\n\`\`\`\n`.replace(
+            '\n\n```',
+            '\n```',
+          ),
+        );
       }
     }
   } finally {

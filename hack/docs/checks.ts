@@ -217,6 +217,7 @@ const helmProblem = (args: readonly string[]): string | undefined => {
   if (!verbs.includes(verb)) return `helm ${verb} is not known here`;
   for (const chart of args.filter((a) => a.startsWith('charts/')))
     if (!existsSync(join(repoRoot, chart))) return `there is no ${chart}`;
+  if (!args.includes('charts/resultity-operator')) return undefined; // another chart's values are not known here
   for (const [i, word] of args.entries()) {
     if (word !== '--set' && word !== '--set-string' && word !== '--set-json') continue;
     for (const path of (args[i + 1] ?? '').split(/,(?=[\w.]+=)/).map((pair) => pair.split('=')[0] ?? '')) {

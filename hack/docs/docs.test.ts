@@ -3,7 +3,7 @@
  * the parser of the program that it calls. A command of which none of it holds fails.
  */
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { repoRoot } from '../lib/index.ts';
 import { problemOf } from './checks.ts';
@@ -12,24 +12,42 @@ import { commandsOf, type DocCommand } from './commands.ts';
 const PAGES = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...globSync('docs/**/*.md', { cwd: repoRoot })];
 const NEEDS = /^(GPU cloud|a cluster of your own|a registry|a release|a wallet)\b/;
 
+/** It names the page: it runs what stands there, or writes the page out of what it ran. */
+const runsPage = (file: string, page: string): boolean =>
+  existsSync(join(repoRoot, file)) && readFileSync(join(repoRoot, file), 'utf8').includes(page);
+
 const problem = (command: DocCommand): string | undefined => {
   const { words, mark, inline } = command;
+  if (mark?.kind === 'run by' && runsPage(mark.file, command.page)) return undefined;
   const said = problemOf(words, inline);
   if (said) return said;
   if (mark?.kind === 'needs') return NEEDS.test(mark.what) ? undefined : `"needs: ${mark.what}" says nothing known`;
   if (mark?.kind === 'run by') {
     if (!existsSync(join(repoRoot, mark.file))) return `there is no ${mark.file}`;
     const test = readFileSync(join(repoRoot, mark.file), 'utf8');
-    if (test.includes(command.page)) return undefined; // it runs what stands on the page
-    const missing = essential(words).find((word) => !test.includes(word));
+    const missing = essential(words, said === null).find((word) => !test.includes(word));
     return missing === undefined ? undefined : `${mark.file} does not run it: it has no "${missing}"`;
   }
   return said === null && !inline ? 'no parser here knows it: name a test (run by) or say what it needs' : undefined;
 };
 
-/** The words by which a command is recognised: no options, no values, nothing that the reader puts in. */
-const essential = (words: readonly string[]): string[] =>
-  words.filter((word) => /^[a-z][a-z-]+$/.test(word)).slice(0, 3);
+/** The words by which a command is recognised; where a parser takes it, the first behind the program is enough. */
+const essential = (words: readonly string[], unparsed: boolean): string[] =>
+  words
+    .slice(unparsed ? 0 : 1)
+    .filter((word, i, all) => /^[a-z][a-z-]+$/.test(word) && !all[i - 1]?.startsWith('-'))
+    .slice(0, unparsed ? 3 : 1);
+
+const LINKS = /\]\(([^)#\s:]+)(?:#[^)]*)?\)/g;
+
+describe('links in the documentation', () => {
+  for (const page of PAGES.sort())
+    it(`${page}: lead to files that are there`, () => {
+      const text = readFileSync(join(repoRoot, page), 'utf8').replace(/```[\s\S]*?```|`[^`]*`/g, '');
+      const dead = [...text.matchAll(LINKS)].filter(([, to = '']) => !existsSync(join(repoRoot, dirname(page), to)));
+      expect(dead.map(([, to]) => to)).to.deep.equal([]);
+    });
+});
 
 describe('commands in the documentation', () => {
   for (const page of PAGES.sort())

@@ -139,13 +139,34 @@ const parsed = (bytes: Uint8Array, what: string): unknown => {
 /** Lines `+ path: value`, `- path: value` and `~ path: old → new`, by path. Lists of named things are compared by name. Pure. */
 export const differences = (older: unknown, newer: unknown): string[] => {
   const [a, b] = [flat(older), flat(newer)];
-  return [...new Set([...a.keys(), ...b.keys()])].sort().flatMap((path) => {
+  const [came, went] = [entriesOnlyIn(b, a), entriesOnlyIn(a, b)];
+  const lines = [...new Set([...a.keys(), ...b.keys()])].flatMap((path): [string, string][] => {
     const [was, is] = [a.get(path), b.get(path)];
-    if (was === is) return [];
-    if (was === undefined) return [`+ ${path}: ${is}`];
-    return is === undefined ? [`- ${path}: ${was}`] : [`~ ${path}: ${was} → ${is}`];
+    if (was === is || came.has(entryOf(path)) || went.has(entryOf(path))) return [];
+    if (was === undefined) return [[path, `+ ${path}: ${is}`]];
+    return [[path, is === undefined ? `- ${path}: ${was}` : `~ ${path}: ${was} → ${is}`]];
   });
+  for (const [sign, whole, all] of [['+', came, b] as const, ['-', went, a] as const])
+    for (const entry of whole) lines.push([entry, `${sign} ${entry}: ${summary(entry, all)}`]);
+  return lines.sort(([x], [y]) => (x < y ? -1 : 1)).map(([, line]) => line);
 };
+
+/** `models[a:v1].files[x].size` → `models[a:v1]`: the outermost entry of a list that a path lies in. */
+const entryOf = (path: string): string => /^[^[]*\[[^\]]*\]/.exec(path)?.[0] ?? '';
+
+/** Entries of lists of which the other side has nothing: told in one line each. */
+const entriesOnlyIn = (one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): Set<string> => {
+  const there = new Set([...other.keys()].map(entryOf));
+  return new Set([...one.keys()].map(entryOf).filter((entry) => entry !== '' && !there.has(entry)));
+};
+
+/** The fields of an entry that are no lists and no objects, or the entry itself. */
+const summary = (entry: string, all: ReadonlyMap<string, string>): string =>
+  all.get(entry) ??
+  [...all]
+    .filter(([path]) => path.startsWith(`${entry}.`) && /^[^.[]+$/.test(path.slice(entry.length + 1)))
+    .map(([path, value]) => `${path.slice(entry.length + 1)} ${value}`)
+    .join(', ');
 
 const MAX_TEXT = 120;
 

@@ -130,11 +130,11 @@ describe('config diff and history', () => {
   it('names what was added, taken away and changed, models by name', () => {
     expect(differences(older, newer)).to.deep.equal([
       '~ models[a:v1].state: "active" → "inactive"',
-      '+ models[b:v1].name: "b"',
-      '+ models[b:v1].version: "v1"',
+      '+ models[b:v1]: name "b", version "v1"',
       '~ version: 40 → 41',
     ]);
-    expect(differences(newer, older)).to.include('- models[b:v1].name: "b"');
+    expect(differences(newer, older)).to.include('- models[b:v1]: name "b", version "v1"');
+    expect(differences({ hosts: ['a'] }, { hosts: ['a', 'b'] })).to.deep.equal(['+ hosts[b]: "b"']);
   });
 
   it('compares what a node applies with what the operator keeps, by digest', async () => {
