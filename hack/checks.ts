@@ -16,6 +16,7 @@ export const CHECKS: readonly Check[] = [
   },
   { name: 'dead code (knip)', argv: ['knip'] },
   { name: 'generated files are current', argv: ['node', 'hack/generate.ts', '--check'] },
+  { name: 'chart (helm-unittest, kube-score)', argv: ['node', 'hack/chart.ts'] },
 ];
 
 /** Runs one check; the answer is its output when it failed, undefined when it passed. */

@@ -12,6 +12,8 @@ export const VERSIONS = {
   registry: '3.0.0',
   coredns: '1.12.4',
   pause: '1',
+  'helm-unittest': '1.1.2',
+  'kube-score': '1.20.0',
 } as const;
 
 type Package = keyof typeof VERSIONS;
@@ -31,6 +33,8 @@ const PACKAGE_OF = {
   registry: 'registry',
   coredns: 'coredns',
   pause: 'pause',
+  'helm-unittest': 'helm-unittest',
+  'kube-score': 'kube-score',
 } as const satisfies Record<string, Package>;
 
 export type Program = keyof typeof PACKAGE_OF;
@@ -51,6 +55,8 @@ const BUILD_TIME: Record<Program, string> = {
   registry: '85 s',
   coredns: '75 s',
   pause: '5 s',
+  'helm-unittest': '2 min',
+  'kube-score': '1 min',
 };
 
 /** Versions other than ours, for trying what we run against. */
@@ -103,6 +109,15 @@ function releaseOf(program: Program, version: string): Release | undefined {
       const file = `registry_${version}_linux_${arch}.tar.gz`;
       return { ...github('distribution/distribution', file, `${file}.sha256`), member: 'registry' };
     }
+    case 'helm-unittest': {
+      const file = `helm-unittest-linux-${arch}-${version}.tgz`;
+      return {
+        ...github('helm-unittest/helm-unittest', file, 'helm-unittest-checksum.sha'),
+        member: `untt-linux-${arch}`,
+      };
+    }
+    case 'kube-score':
+      return github('zegl/kube-score', `kube-score_${version}_linux_${arch}`, 'checksums.txt');
     case 'kwok': // publishes no checksum file
     case 'pause':
       return undefined;
@@ -120,7 +135,7 @@ export function checksumOf(sums: string, file: string): string {
   throw new Error(`the checksum file does not name ${file}`);
 }
 
-async function download(release: Release, program: Program, path: string, signal?: AbortSignal): Promise<void> {
+async function download(release: Release, path: string, signal?: AbortSignal): Promise<void> {
   const response = await fetch(release.sums, signal ? { signal } : {});
   if (!response.ok) throw new Error(`${release.sums}: HTTP ${response.status}`);
   const sum = checksumOf(await response.text(), release.url.slice(release.url.lastIndexOf('/') + 1));
@@ -129,7 +144,7 @@ async function download(release: Release, program: Program, path: string, signal
   if (release.member) {
     await execOk(['tar', '-xzf', file, '-C', join(path, '..'), '--transform', `s,.*/,,;s,^,.,`, release.member]);
     rmSync(file, { force: true });
-    renameSync(join(path, '..', `.${program}`), file);
+    renameSync(join(path, '..', `.${release.member.slice(release.member.lastIndexOf('/') + 1)}`), file);
   }
   await chmod(file, 0o755);
   renameSync(file, path);
@@ -148,7 +163,7 @@ async function ensure(program: Program, progress: Progress, versions: Versions, 
       const release = releaseOf(program, version);
       if (release && (await internetIsOpen())) {
         try {
-          await progress.step(`downloading ${program} ${version}`, () => download(release, program, path, signal));
+          await progress.step(`downloading ${program} ${version}`, () => download(release, path, signal));
           return;
         } catch (error) {
           progress.line(`  ${(error as Error).message}; building it instead`);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Kubernetes binaries from the Go module proxy, for machines that reach no release server.
 # usage: from-modules.sh NAME VERSION OUT_DIR [PROGRAM]
-# NAME: kubernetes (apiserver, controller-manager, scheduler, kubelet, kube-proxy, kubectl, the sample device plug-in, the DRA test driver), etcd, helm, kwok, registry, coredns, pause
+# NAME: kubernetes (apiserver, controller-manager, scheduler, kubelet, kube-proxy, kubectl, the sample device plug-in, the DRA test driver), etcd, helm, kwok, registry, coredns, pause, helm-unittest, kube-score
 # PROGRAM: of kubernetes, build only this one (a test that needs the API server does not wait for the kubelet).
 # Each program is renamed into OUT_DIR when it is whole, so a killed build leaves nothing that looks finished.
 set -euo pipefail
@@ -81,13 +81,18 @@ coredns)
     echo ')'; echo 'func main() { coremain.Run() }'; } > main.go
   go get "github.com/coredns/coredns@v$version"; go mod tidy
   build coredns . ;;
-helm | kwok | registry)
+helm | kwok | registry | helm-unittest | kube-score)
   case $name in
     helm) module=helm.sh/helm/v4 package=cmd/helm v=helm.sh/helm/v4/internal/version ld="-X $v.version=v$version" ;;
     kwok) module=sigs.k8s.io/kwok package=cmd/kwok ld="-X sigs.k8s.io/kwok/pkg/consts.Version=v$version" ;;
     registry) module=github.com/distribution/distribution/v3 package=cmd/registry ld="" ;;
+    helm-unittest)
+      module=github.com/helm-unittest/helm-unittest package=cmd/helm-unittest ld=""
+      replace=github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0 ;; # as its go.mod
+    kube-score) module=github.com/zegl/kube-score package=cmd/kube-score ld="" ;;
   esac
   printf 'module tool\ngo 1.26.0\n' > go.mod
+  [ -z "${replace:-}" ] || go mod edit -replace "$replace"
   go get "$module/$package@v$version" 2>/dev/null || go get "$module@v$version"
   build "$name" "$module/$package" "$ld" ;;
 *) echo "from-modules: unknown program $name" >&2; exit 2 ;;
