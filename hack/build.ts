@@ -1,3 +1,4 @@
+/** `npm run build`: bundles each program into one file for Node, in dist/. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -177,6 +177,12 @@ const record = async (target: Target): Promise<string> => {
   return page.join('\n');
 };
 
+if (process.argv.includes('--help')) {
+  process.stdout.write(
+    'usage: bash hack/run record   (runs the plugin on the demo and writes docs/plugin-session.md)\n',
+  );
+  process.exit(0);
+}
 requireRoot('a cluster of its own');
 const target = await ownCluster(terminalProgress());
 try {

@@ -21,7 +21,15 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
-const usage = 'usage: npm run demo -- [--runtime vllm|sim] [--keep | --down] [--context NAME --registry HOST]';
+const usage = `usage: npm run demo -- [--runtime vllm|sim] [--keep | --down] [--context NAME --registry HOST]
+
+  From nothing to a verified answer: a Kubernetes, the chart, a private network, one node, one question.
+
+  --runtime sim      the engine's stand-in instead of vLLM: quick, and says what it is (default vllm, on the CPU)
+  --keep             leave everything up, and print what to try
+  --down             remove everything that a kept demo left
+  --context NAME     on a cluster that exists, by its kubeconfig context; needs kubectl and helm on the PATH
+  --registry HOST    with --context: a registry that the cluster pulls from and this machine may push to`;
 const progress = terminalProgress(process.stdout);
 const fail = (message: string): never => {
   process.stderr.write(`demo: ${message}\n`);
