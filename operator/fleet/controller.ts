@@ -53,6 +53,11 @@ export interface FleetControllerOptions {
   readonly inventory: Inventory | undefined;
 }
 
+/** So many nodes are written in one turn; the rest in the next one, after the other fleets'. */
+const BATCH = 25;
+/** Fleets at the same time: one that the API server keeps waiting holds up no other. */
+const WORKERS = 4;
+
 /** Keeps as many nodes as a fleet asks for; the nodes do the rest. */
 export const fleetController = (o: FleetControllerOptions): Controller => {
   const conditions = new ConditionGauges(o.metrics.fleetCondition);
@@ -73,7 +78,9 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
         pods: o.pods.list(),
       });
     const decision = decideFleet({ now: o.clock.now(), fleet, nodes, spare });
+    let left = BATCH;
     for (const { name: member, spec, surge } of decision.wanted) {
+      if (left === 0) break;
       const annotations: Record<string, string> = surge ? { [ANNOTATION.surge]: 'true' } : {};
       const intent = {
         metadata: {
@@ -87,20 +94,22 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
       } as ResultityNode;
       const { object, sent } = await applier.apply(o.nodes, intent, { signal });
       if (sent) wrote(o.nodes, object);
+      left -= sent ? 1 : 0;
     }
     // first the identities of those that go are on record
     conditions.show(joinKey(namespace, name), { namespace, fleet: name }, decision.status.conditions ?? []);
     const written = await writeStatus(o, o.fleets, fleet, fleet.status, decision.status, signal);
     if (written) wrote(o.fleets, written);
     await budgets.keep(fleet, decision.minAvailable, signal);
-    for (const member of decision.remove) {
+    const removed = decision.remove.slice(0, left);
+    for (const member of removed) {
       log.info({ node: member }, 'scaling down');
       await o.client.delete(KIND.node, { name: member, namespace }, { signal }).catch((error: unknown) => {
         if (!isNotFound(error)) throw error;
       });
       applier.forget(KIND.node, joinKey(namespace, member));
     }
-    return decision.againMs;
+    return left === removed.length ? 0 : decision.againMs;
   };
 
   return new Controller({
@@ -108,6 +117,7 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
     clock: o.clock,
     log: o.log,
     metrics: o.kubeMetrics,
+    concurrency: WORKERS,
     sources: [
       objects(o.fleets, specChanged),
       owns<ResultityNode>(

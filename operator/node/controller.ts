@@ -105,6 +105,11 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
     metrics: o.kubeMetrics,
     concurrency: o.concurrency,
     minIntervalMs: o.nodeIntervalMs ?? NODE_INTERVAL_MS,
+    // A fleet that is scaled up by hundreds delays neither other fleets' nodes nor single ones.
+    flowOf: (key) => {
+      const node = o.nodes.get(key);
+      return node === undefined ? '' : groupOf(node);
+    },
     sources: nodeSources(o),
     reconcile,
   });

@@ -51,6 +51,8 @@ export interface ControllerOptions {
   readonly timeoutMs?: number | undefined;
   /** At least so long between two starts of one key; default 0. */
   readonly minIntervalMs?: number | undefined;
+  /** Keys that belong together: workers take turns over these, so that thousands of one delay nobody else. */
+  readonly flowOf?: ((key: Key) => string) | undefined;
 }
 
 /** A key whose cache is behind is looked at again so often, to see whether that is still worth waiting for. */
@@ -66,8 +68,8 @@ export class Controller {
   constructor(options: ControllerOptions) {
     this.#o = options;
     this.name = options.name;
-    const { name, clock, metrics, minIntervalMs } = options;
-    this.queue = new WorkQueue({ name, clock, metrics, minIntervalMs });
+    const { name, clock, metrics, minIntervalMs, flowOf } = options;
+    this.queue = new WorkQueue({ name, clock, metrics, minIntervalMs, flowOf });
     this.#expected = new Expectations(clock);
     metrics?.maxWorkers.set({ controller: name }, options.concurrency ?? 1);
     metrics?.activeWorkers.set({ controller: name }, 0);

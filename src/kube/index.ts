@@ -3,7 +3,7 @@
  *
  * Reading order: types (objects, keys, resource types) → errors → kubeconfig (how to reach a cluster) → transport and
  * client (calls) → watcher (list and watch as a state machine) → store (the cache), optional (of a kind that may be
- * missing) → queue (what is due) → sources → controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
+ * missing) → queue (what is due) with fair (turns over flows) → sources → controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
  * → metrics. timing, limiter and fingerprint are small helpers.
  *
  * Invariants: a key is never reconciled twice at once; a change that comes while it runs leads to one more turn; a cache

@@ -29,6 +29,29 @@ describe('WorkQueue', () => {
     expect(got).to.deep.equal(['live1', 'live2', 'promoted', 'retry', 'resync']);
   });
 
+  it('takes turns over flows, so that a scale-up by hundreds delays a change of others by one turn', async () => {
+    const clock = new FakeClock();
+    const queue = new WorkQueue({ name: 'q', clock, flowOf: (key) => key.split('-')[0] ?? '' });
+    for (let i = 0; i < 500; i++) queue.add(`fleet-${i}`);
+    const waits: number[] = [];
+    const open = new Map<string, number>();
+    for (let turn = 0; turn < 500; turn++) {
+      if (turn % 10 === 5) {
+        queue.add(`single-${turn}`);
+        open.set(`single-${turn}`, turn);
+        // Each member wakes again, as its pod and its agent come up.
+        queue.add(`fleet-${turn % 500}`);
+      }
+      const item = await queue.next();
+      if (item === undefined) break;
+      const since = open.get(item.key);
+      if (since !== undefined) waits.push(turn - since);
+      queue.done(item.key);
+    }
+    expect(waits).to.have.length(50);
+    expect(Math.max(...waits), 'turns').to.be.at.most(1);
+  });
+
   it('runs a key that was added while it ran exactly once more', async () => {
     const { queue } = make();
     queue.add('a');

@@ -1,10 +1,11 @@
 import type { Clock } from '../lib/clock.ts';
+import { FairMap } from './fair.ts';
 import { TokenBucket } from './limiter.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { pause } from './timing.ts';
 import type { Key } from './types.ts';
 
-/** live: something changed; retry: it failed before; resync: just to be sure. Served in this order, first in first out within. */
+/** live: something changed; retry: it failed before; resync: just to be sure. Served in this order, in turns over flows within. */
 export type Priority = 'live' | 'retry' | 'resync';
 const ORDER: readonly Priority[] = ['live', 'retry', 'resync'];
 
@@ -14,6 +15,8 @@ export interface QueueOptions {
   readonly metrics?: KubeMetrics | undefined;
   /** At least so long between two starts of one key; default 0. */
   readonly minIntervalMs?: number | undefined;
+  /** Keys that belong together, so that many of them do not delay others; default all in one. First in first out within. */
+  readonly flowOf?: ((key: Key) => string) | undefined;
   /** Back-off of a key that fails: base × 2^n up to the cap; default 5 ms and 1 000 s. */
   readonly baseMs?: number | undefined;
   readonly capMs?: number | undefined;
@@ -52,7 +55,11 @@ interface Entry {
 export class WorkQueue {
   readonly #o: QueueOptions;
   readonly #minInterval: number;
-  readonly #ready: Record<Priority, Map<Key, Entry>> = { live: new Map(), retry: new Map(), resync: new Map() };
+  readonly #ready: Record<Priority, FairMap<Entry>> = {
+    live: new FairMap(),
+    retry: new FairMap(),
+    resync: new FairMap(),
+  };
   readonly #delayed = new Map<Key, Entry & { at: number }>();
   /** Keys being worked on: since when, and what was added meanwhile. */
   readonly #running = new Map<Key, { since: number; again: Entry | undefined }>();
@@ -188,7 +195,7 @@ export class WorkQueue {
       this.#ready[old].delete(key);
       this.#gauge(old);
     }
-    this.#ready[entry.priority].set(key, entry);
+    this.#ready[entry.priority].set(key, entry, this.#o.flowOf?.(key) ?? '');
     const waiter = this.#waiters.shift();
     if (waiter) waiter(this.#take());
     else this.#gauge(entry.priority);
@@ -207,10 +214,9 @@ export class WorkQueue {
 
   #take(): Item | undefined {
     for (const p of ORDER) {
-      const first = this.#ready[p].entries().next();
-      if (first.done) continue;
-      const [key, entry] = first.value;
-      this.#ready[p].delete(key);
+      const first = this.#ready[p].shift();
+      if (first === undefined) continue;
+      const [key, entry] = first;
       const now = this.#o.clock.monotonic();
       this.#running.set(key, { since: now, again: undefined });
       if (this.#minInterval > 0) this.#started(key, now);
