@@ -26,28 +26,18 @@ const VARIANTS: Record<string, string[]> = {
   ],
   'one replica without policies': ['operator.replicas=1', 'admissionPolicies.enabled=false', 'crds.install=false'],
 };
-const restrictedProblems = (pod: Rendered): string[] => {
-  const problems: string[] = [];
-  const { securityContext: s, containers, initContainers = [] } = pod;
-  if (s?.runAsNonRoot !== true) problems.push('runAsNonRoot');
-  if (s?.seccompProfile?.type !== 'RuntimeDefault') problems.push('seccompProfile');
-  for (const c of [...containers, ...initContainers]) {
-    if (c.securityContext?.allowPrivilegeEscalation !== false) problems.push(`${c.name}: allowPrivilegeEscalation`);
-    if (!c.securityContext?.capabilities?.drop?.includes('ALL')) problems.push(`${c.name}: capabilities`);
-  }
-  return problems;
-};
-
 describe('the chart', () => {
   let server: ApiServer;
   before(async () => {
     server = await startApiServer();
-    for (const namespace of ['resultity-system', 'gpus'])
+    for (const namespace of ['resultity-system', 'gpus']) {
+      const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
       await server.call('POST', '/api/v1/namespaces', {
         apiVersion: 'v1',
         kind: 'Namespace',
-        metadata: { name: namespace },
+        metadata: { name: namespace, labels },
       });
+    }
   });
   after(() => server.stop());
 
@@ -68,10 +58,33 @@ describe('the chart', () => {
       }
     });
   }
-  it('makes pods that fit the restricted profile', async () => {
-    const workloads = (await renderChart('networkService.enabled=true')).filter((o) => o.spec?.template?.spec);
+  it('makes pods that a namespace with the restricted profile lets in', async () => {
+    const at = '/api/v1/namespaces/resultity-system';
+    for (const name of ['default', 'resultity'])
+      await server.call('POST', `${at}/serviceaccounts`, {
+        apiVersion: 'v1',
+        kind: 'ServiceAccount',
+        metadata: { name },
+      });
+    const pod = (name: string, spec: object) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec });
+    const create = (body: object) => server.call('POST', `${at}/pods?dryRun=All&fieldValidation=Strict`, body);
+    const workloads = (
+      await renderChart(
+        'networkService.enabled=true',
+        'networkService.modelsImage=r/x@sha256:0',
+        'networkService.limits.queue=9',
+      )
+    ).filter((o) => o.spec?.template?.spec);
     expect(workloads.map((w) => w.kind).sort()).to.deep.equal(['Deployment', 'Job', 'StatefulSet']);
-    for (const w of workloads) expect(restrictedProblems(w.spec.template.spec), w.kind).to.deep.equal([]);
+    for (const { kind, spec } of workloads) {
+      const answer = await create(pod(kind.toLowerCase(), spec.template.spec));
+      expect(answer.status, `${kind}: ${answer.body.message}`).to.equal(201);
+    }
+    const rootly = structuredClone(workloads[0]?.spec.template.spec);
+    rootly.securityContext.runAsNonRoot = false;
+    expect((await create(pod('rootly', rootly))).body.message, 'the profile is enforced').to.contain(
+      'violates PodSecurity',
+    );
   });
   it('keeps the CRDs when it is uninstalled', async () => {
     const crds = (await renderChart()).filter((o) => o.kind === 'CustomResourceDefinition');
