@@ -194,6 +194,7 @@ const eventsOf = (
     events.push({
       type: 'Normal',
       reason: 'ConfigApplied',
+      action: `Apply-${short(applied.digest)}`, // each configuration is news of its own, not a repetition
       note: `configuration v${applied.version} ${short(applied.digest)} is verified and in force, root v${applied.root.version}`,
     });
   for (const type of ['RootTrusted', 'ConfigVerified', 'Fresh'] as const) {

@@ -41,4 +41,21 @@ describe('the events of a node', () => {
     const now = [condition('GPUFit', 'True', 'FitFound'), condition('PodScheduled', 'True', 'PodScheduled')];
     expect(told(before, ...now)).to.deep.equal(['FitFound', 'PodScheduled']);
   });
+
+  it('tell each configuration as news of its own, so that none folds into the one before', () => {
+    const applied = (digest: string) => ({
+      ...condition('ConfigSynced', 'True', 'DigestApplied'),
+      message: `applied ${digest}`,
+    });
+    const actions = ['a'.repeat(12), 'b'.repeat(12)].flatMap((digest) =>
+      eventsOf(node(condition('ConfigSynced', 'False', 'DigestPending')), {
+        phase: 'Active',
+        conditions: [applied(digest)],
+      } as OwnStatus).map((e) => [e.reason, e.action]),
+    );
+    expect(actions).to.deep.equal([
+      ['ConfigApplied', 'applied aaaaaaaaaaaa'],
+      ['ConfigApplied', 'applied bbbbbbbbbbbb'],
+    ]);
+  });
 });

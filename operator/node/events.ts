@@ -9,6 +9,12 @@ export interface NodeEvent extends EventInput {
 const normal = (reason: Reason, note: string): NodeEvent => ({ type: 'Normal', reason, note });
 const warning = (reason: Reason, note: string): NodeEvent => ({ type: 'Warning', reason, note });
 
+/** Each configuration is news of its own: by its action it is no repetition of the one before. */
+const applied = (message: string): NodeEvent => ({
+  ...normal('ConfigApplied', message),
+  action: message.slice(0, 128),
+});
+
 /** Reasons that only say that something takes its time: no news. */
 const QUIET: ReadonlySet<string> = new Set([
   'Waiting',
@@ -53,7 +59,7 @@ const GOOD: Partial<Record<NodeConditionType, Tell>> = {
   Registered: (c) => normal('NodeRegistered', c.message),
   ModelsVerified: (c) => normal('ModelVerified', c.message),
   RuntimeIsolated: (c) => normal('IsolationProved', c.message),
-  ConfigSynced: (c) => normal('ConfigApplied', c.message),
+  ConfigSynced: (c) => applied(c.message),
   NetworkVisible: (c) => normal('NetworkSeesNode', c.message),
   Serving: (c) => normal('Serving', c.message),
   Paused: (c) => normal(c.reason as Reason, c.message),
@@ -105,6 +111,6 @@ export const eventsOf = (node: ResultityNode, next: OwnStatus): NodeEvent[] => {
     before.get('ConfigSynced')?.status === 'True' &&
     node.status?.config?.shortDigest !== digest
   )
-    events.push(normal('ConfigApplied', `applied ${digest}`));
+    events.push(applied(`applied ${digest}`));
   return events;
 };
