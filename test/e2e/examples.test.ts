@@ -123,8 +123,9 @@ describe('the examples', function () {
     );
     await k('delete', 'rnet/example', 'configmap/example-root', '--ignore-not-found');
     await k('delete', 'pvc', '-l', 'resultity.com/network=example', '--ignore-not-found');
-    await target.kubectl(['delete', 'pv', '-l', 'example=true']);
-    await target.kubectl(['delete', 'storageclass/example', ...MACHINES.map(({ name }) => `node/${name}`)]);
+    await target.kubectl(['delete', 'pv', '-l', 'example=true', '--ignore-not-found']);
+    const made = ['storageclass/example', ...MACHINES.map(({ name }) => `node/${name}`)];
+    await target.kubectl(['delete', '--ignore-not-found', ...made]);
     await target.kubectl(['cordon', peer]);
     const none = JSON.stringify({ status: { capacity: { [MIG]: null }, allocatable: { [MIG]: null } } });
     await target.kubectl(['patch', 'node', peer, '--subresource=status', '--type=merge', '-p', none]);
