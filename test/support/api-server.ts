@@ -1,6 +1,6 @@
 /**
  * A real API server with its etcd for contract tests: free loopback ports, a folder of its own, no root, no nodes, no
- * controllers. About four seconds to start; share one per test file. `npm run test:contract -- --kubernetes 1.33.13` tries
+ * controllers (but the garbage collector, where a test asks for it). About four seconds to start; share one per test file. `npm run test:contract -- --kubernetes 1.33.13` tries
  * another version than the cluster's by RESULTITY_KUBERNETES.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -24,6 +24,11 @@ export interface ApiServer {
   readonly admin: { readonly ca: string; readonly cert: string; readonly key: string };
   /** One JSON call as the administrator. Answers of any status are returned, not thrown. */
   call(method: Method, path: string, body?: unknown, contentType?: string, accept?: string): Promise<Answer>;
+  /**
+   * Starts the cluster's own garbage collector beside it, and nothing else of kube-controller-manager. After the CRDs are
+   * served: it looks for new kinds twice a minute only.
+   */
+  collectGarbage(): Promise<void>;
   /** The API server first, then etcd, then the folder. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -97,9 +102,22 @@ export async function startApiServer(): Promise<ApiServer> {
     // No controllers run, so no namespace gets the ServiceAccount that this plug-in would ask for.
     '--disable-admission-plugins=ServiceAccount',
   ]);
+  let collector: ChildProcess | undefined;
+  const collectGarbage = async (): Promise<void> => {
+    const manager = await ensurePrograms(['kube-controller-manager'], quietProgress);
+    collector ??= start(folder, 'kube-controller-manager', manager['kube-controller-manager'], [
+      `--kubeconfig=${kubeconfig}`,
+      '--controllers=garbage-collector-controller',
+      '--leader-elect=false',
+      '--secure-port=0',
+      '--kube-api-qps=200',
+      '--kube-api-burst=400',
+    ]);
+  };
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     stopped ??= (async () => {
+      if (collector) await end(collector);
       await end(api);
       await end(etcd);
       await agent.destroy();
@@ -131,7 +149,7 @@ export async function startApiServer(): Promise<ApiServer> {
     await stop();
     throw error;
   }
-  return { url, kubeconfig, admin, call, stop };
+  return { url, kubeconfig, admin, call, collectGarbage, stop };
 }
 
 function start(folder: string, name: string, program: string, args: readonly string[]): ChildProcess {
