@@ -11,7 +11,7 @@ import {
   programPath,
 } from '../cluster/index.ts';
 import type { RegistryTarget } from '../images/registry.ts';
-import { defaultStateDir, exec, execOk, type Progress, quietProgress } from '../lib/index.ts';
+import { claim, defaultStateDir, exec, execOk, type Progress, quietProgress, release } from '../lib/index.ts';
 
 /** Where the demo runs: a cluster of its own, or one that exists. */
 export interface Target {
@@ -42,8 +42,10 @@ export const ownCluster = async (
   name = CLUSTER,
   size: Pick<ClusterOptions, 'gpus' | 'realNodes' | 'devicePlugin'> = { gpus: 1 },
 ): Promise<Target> => {
+  use(name);
   const found = existsSync(keptMark(name)) && findCluster({ name }) !== undefined;
   if (!found) await downOwnCluster(quietProgress, name); // what a killed run left
+  use(name);
   await ensurePrograms(['kubectl', 'helm'], progress);
   const cluster = await clusterUp({ name, ...size, progress });
   const kube = ['--kubeconfig', cluster.kubeconfig];
@@ -61,8 +63,19 @@ export const ownCluster = async (
 
 /** Stops a cluster of ours and removes the demo's files; `purge` also the unpacked images, which a next start would reuse. */
 export const downOwnCluster = async (progress: Progress, name = CLUSTER, purge = false): Promise<void> => {
+  use(name);
   await clusterDown({ name, progress, purge });
   rmSync(filesDir(name), { recursive: true, force: true });
+  release(userMark(name));
+};
+
+const userMark = (name: string): string => defaultStateDir(`${name}-in-use`);
+
+/** Marks the cluster as this process's: another run would take it for the leftover of a killed one, and remove it. */
+const use = (name: string): void => {
+  const holder = claim(userMark(name));
+  if (holder !== undefined && holder !== process.pid)
+    throw new Error(`cluster ${name} is in use by process ${holder}: wait until that has ended, or end it`);
 };
 
 /** Says that the cluster was left up on purpose. Without it a cluster that runs is the leftover of a killed run. */

@@ -10,7 +10,7 @@
  */
 export { downloadVerified, internetIsOpen } from './download.ts';
 export { type ExecOptions, type ExecResult, exec, execOk } from './exec.ts';
-export { withLock } from './lock.ts';
+export { claim, release, withLock } from './lock.ts';
 export { ensureDebianPackages, requireRoot } from './packages.ts';
 export { cacheDir, defaultStateDir, repoRoot, writeFileWhole } from './paths.ts';
 export { isSameProcess, killProcess, type ProcessRef, processRef } from './proc.ts';

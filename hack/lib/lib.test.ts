@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ExecError, exec, execOk } from './exec.ts';
-import { withLock } from './lock.ts';
+import { claim, withLock } from './lock.ts';
 import { isSameProcess, processRef } from './proc.ts';
 import { formatElapsed, terminalProgress } from './progress.ts';
 
@@ -66,5 +68,18 @@ describe('helpers of hack', () => {
     const path = join(dir, 'b.lock');
     writeFileSync(path, JSON.stringify({ pid: process.pid, startTime: '1' }));
     expect(await withLock(path, () => Promise.resolve('in'))).to.equal('in');
+  });
+
+  it('say who holds what another process has claimed, until that one ends', async () => {
+    const path = join(dir, 'c.lock');
+    const script = `const { claim } = await import(${JSON.stringify(join(import.meta.dirname, 'lock.ts'))});
+      claim(${JSON.stringify(path)}); console.log('held'); setInterval(() => {}, 1000);`;
+    const other = spawn(process.execPath, ['--input-type=module', '--eval', script]);
+    await once(other.stdout, 'data');
+    expect(claim(path)).to.equal(other.pid);
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    expect(claim(path)).to.equal(undefined);
+    expect(claim(path)).to.equal(process.pid);
   });
 });
