@@ -1,4 +1,5 @@
 import { type GpuLabels, gpuLabels, isGpuResource } from './accelerators.ts';
+import { carryOver } from './groups.ts';
 
 /** A Kubernetes node as the planner sees it. */
 export interface NodeFacts {
@@ -104,8 +105,15 @@ export class GpuInventory {
       }
       this.#list = list;
     } else if (this.#moved.size > 0) {
-      const list = [...this.#list];
-      for (const machine of this.#moved) list.splice(machine.at, machine.offers.length, ...machine.offers);
+      const before = this.#list;
+      const list = [...before];
+      const changes: [GpuOffer, GpuOffer][] = [];
+      for (const { at, offers } of this.#moved)
+        for (const [i, offer] of offers.entries()) {
+          changes.push([before[at + i] ?? offer, offer]);
+          list[at + i] = offer;
+        }
+      carryOver(before, list, changes);
       this.#list = list;
     }
     this.#moved.clear();
@@ -126,7 +134,7 @@ export class GpuInventory {
     if (used.size === 0) this.#used.delete(nodeName);
     const machine = this.#machines.get(nodeName);
     if (machine === undefined || machine.offers.length === 0) return;
-    this.#count(machine);
+    machine.offers = machine.offers.map((o) => ({ ...o, free: freeOf(o.total, used.get(o.resourceName)) }));
     this.#moved.add(machine);
   }
 
@@ -137,11 +145,13 @@ export class GpuInventory {
       if (!isGpuResource(resourceName) && !this.#asked.has(resourceName)) return [];
       const total = Number.parseInt(amount, 10);
       if (!(total > 0)) return [];
-      const free = Math.max(0, total - (used?.get(resourceName) ?? 0));
+      const free = freeOf(total, used?.get(resourceName));
       return [{ node: facts, resourceName, total, free, ...gpuLabels(facts.labels, resourceName) }];
     });
   }
 }
+
+const freeOf = (total: number, used = 0): number => Math.max(0, total - used);
 
 const sameUse = (a: PodUse, b: PodUse): boolean => {
   if (a.nodeName !== b.nodeName || a.finished !== b.finished) return false;

@@ -63,6 +63,11 @@ describe('placement: inventory', () => {
       count: fc.nat(4),
       gone: fc.boolean(),
     });
+    const picky = {
+      ...whole,
+      nodeSelector: { 'kubernetes.io/hostname': 'x' },
+      own: { node: 'y', resourceName: 'nvidia.com/gpu', count: 1 },
+    };
     const machines = fc.record({ node: fc.constantFrom('x', 'y'), gpus: fc.nat(8), gone: fc.boolean() });
     fc.assert(
       fc.property(fc.array(fc.oneof(uses, machines), { maxLength: 40 }), (changes) => {
@@ -86,8 +91,13 @@ describe('placement: inventory', () => {
             if (c.gone) nodes.delete(c.node);
             else nodes.set(c.node, facts);
           }
-          if (changes.length % 3 === 0) inventory.offers();
+          // Judged in between, so that groups are carried from one list to the next.
+          if (changes.length % 3 === 0) for (const limits of [whole, picky]) planFit(need, limits, inventory.offers());
         }
+        for (const limits of [whole, picky])
+          expect(planFit(need, limits, inventory.offers())).to.deep.equal(
+            planFit(need, limits, gpuOffers(nodes.values(), pods.values())),
+          );
         expect(inventory.offers()).to.deep.equal(gpuOffers(nodes.values(), pods.values()));
         expect(inventory.offers().every((o) => o.free >= 0 && o.free <= o.total)).to.equal(true);
       }),
