@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import { programPath } from '../../hack/cluster/binaries.ts';
 import { exec } from '../../hack/lib/index.ts';
+import type { Pod } from '../../operator/pod-types.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { CHART, collectionPath, type Rendered, renderChart } from '../support/chart.ts';
+import { facts, storedPod } from '../support/node-facts.ts';
 
 const VARIANTS: Record<string, string[]> = {
   defaults: [],
@@ -85,6 +87,33 @@ describe('the chart', () => {
     expect((await create(pod('rootly', rootly))).body.message, 'the profile is enforced').to.contain(
       'violates PodSecurity',
     );
+  });
+  it('lets in by NetworkPolicy exactly the ports that its pods serve, those of nodes included', async () => {
+    const sets = ['networkPolicies.enabled=true', 'networkService.enabled=true', 'watchNamespace=gpus'];
+    const objects = await renderChart(...sets);
+    const served = [
+      ...objects
+        .filter((o) => o.spec?.template?.spec)
+        .map((o) => ({ namespace: o.metadata.namespace, pod: o.spec.template as Pod })),
+      { namespace: 'gpus', pod: storedPod(facts()) },
+    ].map(({ namespace, pod }) => ({
+      namespace,
+      labels: pod.metadata?.labels ?? {},
+      ports: [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])]
+        .flatMap((c) => (c.ports ?? []) as readonly { readonly containerPort: number }[])
+        .map((port) => port.containerPort),
+    }));
+    const policies = objects.filter((o) => o.kind === 'NetworkPolicy');
+    for (const { metadata, spec } of policies) {
+      const matches = Object.entries(spec.podSelector.matchLabels);
+      const chosen = served.filter(
+        (pod) => pod.namespace === metadata.namespace && matches.every(([key, value]) => pod.labels[key] === value),
+      );
+      expect(chosen, metadata.name).to.have.length(1);
+      const open = (spec.ingress ?? []).flatMap((rule: { ports: { port: number }[] }) => rule.ports.map((p) => p.port));
+      expect(open, metadata.name).to.have.members(chosen[0]?.ports ?? []);
+    }
+    expect(policies).to.have.length(served.length);
   });
   it('keeps the CRDs when it is uninstalled', async () => {
     const crds = (await renderChart()).filter((o) => o.kind === 'CustomResourceDefinition');
