@@ -33,6 +33,12 @@ describe('a picture of a panel', () => {
     expect(nothing).to.contain('there').and.not.contain('gone').and.not.contain('NaN');
   });
 
+  it('shows the six highest of more lines', () => {
+    const lines = Array.from({ length: 8 }, (_, i) => ({ legend: `line ${i}`, points: [[1, i] as [number, number]] }));
+    const shown = [...svgOf({ title: 'x', unit: 'none', lines }).matchAll(/>line (\d)</g)].map(([, n]) => n);
+    expect(shown).to.deep.equal(['7', '6', '5', '4', '3', '2']);
+  });
+
   it('writes values and legends as Grafana would', () => {
     expect(valueText(0.0123, 's')).to.equal('12.3 ms');
     expect(valueText(0.5, 'percentunit')).to.equal('50 %');

@@ -47,11 +47,14 @@ const stepFor = (max: number): number => {
 export const legendOf = (template: string, labels: Readonly<Record<string, string>>): string =>
   template.replace(/\{\{(\w+)\}\}/g, (_, label: string) => labels[label] ?? '');
 
-/** A line chart as SVG: from zero (or below) up, time in seconds since its start. Lines beyond the sixth are left out. Pure. */
+const top = ({ points }: Line): number => Math.max(...points.map(([, value]) => value));
+
+/** A line chart as SVG: from zero (or below) up, time in seconds since its start. Of more than six lines the highest. Pure. */
 export const svgOf = ({ title, unit, lines }: Picture): string => {
   const shown = lines
     .map((line) => ({ ...line, points: line.points.filter(([, value]) => Number.isFinite(value)) }))
     .filter(({ points }) => points.length > 0)
+    .sort((a, b) => top(b) - top(a))
     .slice(0, MAX_LINES);
   const all = shown.flatMap(({ points }) => points);
   const [from, to] = [Math.min(...all.map(([t]) => t)), Math.max(...all.map(([t]) => t))];

@@ -13,10 +13,11 @@ const rigOf = (jobs: Hello['jobs'] = [], enabled = true) => {
   const posted: string[] = [];
   const answers: { named: Hello['jobs'] }[] = [];
   const stop = new AbortController();
+  const metrics = new Metrics();
   const heartbeats = new Heartbeats({
     clock,
     logger: createLogger('test', 'silent'),
-    metrics: agentMetrics(new Metrics()),
+    metrics: agentMetrics(metrics),
     body: () => ({ bootId: 'boot' }) as Heartbeat,
     send: () => state.open && sent.push(clock.monotonic()) > 0,
     http: {
@@ -29,7 +30,7 @@ const rigOf = (jobs: Hello['jobs'] = [], enabled = true) => {
     onAnswer: (answer) => void answers.push(answer),
     enabled: () => state.enabled,
   });
-  return { clock, state, sent, posted, answers, stop, heartbeats, done: heartbeats.run(stop.signal) };
+  return { clock, state, sent, posted, answers, stop, metrics, heartbeats, done: heartbeats.run(stop.signal) };
 };
 
 describe('heartbeats', () => {
@@ -49,6 +50,19 @@ describe('heartbeats', () => {
     rig.stop.abort();
     await rig.done;
     expect(rig.clock.waiting).to.equal(0);
+  });
+  it('are as old on /metrics as they are when it is asked, not when they went out', async () => {
+    const rig = rigOf();
+    rig.heartbeats.intervalMs = 60_000;
+    rig.state.open = true;
+    rig.heartbeats.now();
+    await rig.clock.advance(100);
+    const age = async () => Number(/^resultity_agent_heartbeat_age_seconds (.*)$/m.exec(await rig.metrics.text())?.[1]);
+    const [before] = [await age()];
+    await rig.clock.advance(30_000);
+    expect((await age()) - before).to.equal(30);
+    rig.stop.abort();
+    await rig.done;
   });
   it('make one of several reasons at once', async () => {
     const rig = rigOf();

@@ -43,6 +43,9 @@ export class Heartbeats {
 
   constructor(options: HeartbeatOptions) {
     this.#o = options;
+    const { metrics } = options;
+    // Grows while nothing happens here, and most of all when this loop stands still.
+    metrics.beforeScrape(() => this.#lastAt !== null && metrics.heartbeatAge.set((this.ageMs ?? 0) / 1000));
   }
 
   /** welcome.heartbeatMs. */
@@ -60,12 +63,10 @@ export class Heartbeats {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, metrics } = this.#o;
+    const { clock } = this.#o;
     while (!signal.aborted) {
       this.#wake = new AbortController();
       if (this.#o.enabled()) await this.#beat(signal);
-      const age = this.ageMs;
-      if (age !== null) metrics.heartbeatAge.set(age / 1000);
       const pause = jitter(this.#intervalMs, 0.02, this.#o.random);
       await clock.sleep(pause, AbortSignal.any([signal, this.#wake.signal])).catch(() => {});
       // several reasons at once make one heartbeat

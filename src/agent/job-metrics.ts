@@ -2,6 +2,8 @@ import type { Counter, Gauge, Histogram, Metrics } from '../lib/metrics.ts';
 
 /** The agent's metrics. No job id or digest as a label. */
 export interface AgentMetrics {
+  /** See `Metrics`. */
+  readonly beforeScrape: Metrics['beforeScrape'];
   readonly heartbeats: Counter<'via'>;
   readonly heartbeatFailures: Counter;
   readonly heartbeatAge: Gauge;
@@ -32,6 +34,7 @@ const LONG = [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200] as const;
 
 /** Makes (or finds) the metrics on one registry. */
 export const agentMetrics = (m: Metrics): AgentMetrics => ({
+  beforeScrape: (update) => m.beforeScrape(update),
   heartbeats: m.counter('resultity_agent_heartbeat_total', 'Heartbeats sent', ['via']),
   heartbeatFailures: m.counter('resultity_agent_heartbeat_failures_total', 'Heartbeats that did not reach the network'),
   heartbeatAge: m.gauge('resultity_agent_heartbeat_age_seconds', 'Time since the last heartbeat that was sent'),

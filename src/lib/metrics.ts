@@ -24,6 +24,7 @@ export const LATENCY_BUCKETS = [
  */
 export class Metrics {
   readonly registry = new Registry();
+  readonly #updates: (() => unknown)[] = [];
 
   counter<L extends string>(name: string, help: string, labels: readonly L[] = []): Counter<L> {
     return this.#once(name, () => new Counter({ name, help, labelNames: labels, registers: [this.registry] }));
@@ -49,8 +50,14 @@ export class Metrics {
     return this;
   }
 
+  /** Before each exposition: for values that change while nothing happens, such as ages. */
+  beforeScrape(update: () => unknown): void {
+    this.#updates.push(update);
+  }
+
   /** The text exposition format for GET /metrics. */
   text(): Promise<string> {
+    for (const update of this.#updates) update();
     return this.registry.metrics();
   }
 
