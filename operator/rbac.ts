@@ -15,20 +15,14 @@ export const NAMESPACED_RULES: readonly Rule[] = [
   {
     apiGroups: RESULTITY,
     resources: ['resultitynodes', 'approvedmodels', 'resultitynetworks', 'resultityfleets'],
-    verbs: ['get', 'list', 'watch'],
+    verbs: ['list', 'watch'],
     why: 'caches',
   },
   {
     apiGroups: RESULTITY,
     resources: ['approvedmodels', 'resultitynodes'],
-    verbs: ['create', 'patch', 'delete'],
-    why: 'mirrors of the snapshot; nodes of fleets; finalizers',
-  },
-  {
-    apiGroups: RESULTITY,
-    resources: ['resultitynetworks', 'resultityfleets'],
-    verbs: ['patch'],
-    why: 'finalizers and annotations',
+    verbs: ['get', 'create', 'patch', 'delete'],
+    why: 'mirrors of the snapshot; nodes of fleets; finalizers, read again where somebody else wrote meanwhile',
   },
   {
     apiGroups: RESULTITY,
@@ -45,7 +39,7 @@ export const NAMESPACED_RULES: readonly Rule[] = [
   {
     apiGroups: [''],
     resources: ['pods'],
-    verbs: ['get', 'list', 'watch', 'create', 'patch', 'delete'],
+    verbs: ['list', 'watch', 'create', 'patch', 'delete'],
     why: 'a node’s one pod',
   },
   { apiGroups: [''], resources: ['secrets'], verbs: ['create'], why: 'a node’s key: created, never read' },
@@ -78,7 +72,7 @@ export const NAMESPACED_RULES: readonly Rule[] = [
   {
     apiGroups: ['kueue.x-k8s.io'],
     resources: ['workloads'],
-    verbs: ['get', 'list', 'watch'],
+    verbs: ['list', 'watch'],
     why: 'where Kueue is installed: what a gated pod waits for',
   },
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'events' },

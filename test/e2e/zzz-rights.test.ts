@@ -40,11 +40,11 @@ const NOT_HERE: readonly (readonly [RegExp, string])[] = [
   [/networkpolicies$/, 'isolation PodPolicy'],
   [/kueue/, 'where Kueue is installed'],
   [
-    /^get (resultity\.com\/|\/pods|\/nodes)/,
-    'asked past the cache when a write was refused, or before a pod is called lost',
+    /^get resultity\.com\/(resultitynodes|approvedmodels)$/,
+    'asked by the uninstall’s Job when somebody else wrote between its list and its patch',
   ],
+  [/^get \/nodes$/, 'asked past the cache before a pod is called lost'],
   [/^delete resultity\.com\/approvedmodels$/, 'a model that vanished from the snapshot'],
-  [/^patch resultity\.com\/(resultityfleets|resultitynetworks)$/, 'finalizers and annotations of these'],
 ];
 
 const rights = (rules: readonly Rule[]): string[] =>
