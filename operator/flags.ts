@@ -40,6 +40,9 @@ export const zFlags = z.object({
     'List and watch Kubernetes nodes for the GPU inventory; without it GPUFit is Unknown.',
   ),
   'metrics-port': int(8080, 0, 65_535).describe('Port of /metrics, /healthz, /readyz and /statusz.'),
+  'profile-port': int(0, 0, 65_535).describe(
+    'Port of /debug/cpu and /debug/heap, on loopback only; 0 = none. A heap snapshot holds what the operator knows.',
+  ),
   'leader-election': bool(true).describe('Hold a Lease before writing.'),
   'leader-election-namespace': z
     .string()

@@ -1,7 +1,15 @@
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { FIELD_MANAGER } from '../src/api/contract.ts';
-import { Election, KubeClient, kubeMetrics, loadConnection, Manager, terminationSignal } from '../src/kube/index.ts';
+import {
+  Election,
+  KubeClient,
+  kubeMetrics,
+  loadConnection,
+  Manager,
+  serveProfiles,
+  terminationSignal,
+} from '../src/kube/index.ts';
 import { createLogger, errorText, isCoded, Metrics, serveObserved, systemClock } from '../src/lib/index.ts';
 import { type Flags, parseFlags } from './flags.ts';
 import { operatorMetrics } from './metrics.ts';
@@ -68,6 +76,7 @@ const run = async (flags: Flags, env: NodeJS.ProcessEnv, signal: AbortSignal): P
         flags['metrics-port'],
       ),
     );
+    if (flags['profile-port'] !== 0) manager.addServer(() => serveProfiles(clock, flags['profile-port']));
     const recorder = wire({
       manager,
       client,

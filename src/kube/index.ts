@@ -4,7 +4,7 @@
  * Reading order: types (objects, keys, resource types) → errors → kubeconfig (how to reach a cluster) → transport and
  * client (calls) → watcher (list and watch as a state machine) → store (the cache), optional (of a kind that may be
  * missing) → queue (what is due) with fair (turns over flows) → sources → controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
- * → metrics. timing, limiter and fingerprint are small helpers.
+ * → metrics, profile. timing, limiter and fingerprint are small helpers.
  *
  * Invariants: a key is never reconciled twice at once; a change that comes while it runs leads to one more turn; a cache
  * shows whole lists only and never goes on after 410 without one; a watch never gives up; a steady state sends no writes;
@@ -54,6 +54,7 @@ export * from './kubeconfig.ts';
 export * from './lease.ts';
 export * from './manager.ts';
 export * from './metrics.ts';
+export { serveProfiles } from './profile.ts';
 export * from './queue.ts';
 export * from './sources.ts';
 export * from './store.ts';
