@@ -1,13 +1,13 @@
 /**
  * `bash hack/run fleet-scale --nodes 1000 [--steady 60] [--floor] [--admin-agents] [--node-flags "…"]`: how the bundled
  * operator bears many nodes. A real API server, controller manager and scheduler on loopback, simulated machines with eight
- * GPUs each (kwok), the operator as a process of its own, and a driver that plays the agents' statuses, each with the token
+ * GPUs each (kwok), the operator as a process of its own with the chart's account, rights and admission policies, and a driver that plays the agents' statuses, each with the token
  * and the rights of its pod. Prints how far the nodes are every 5 s, CPU of each program, writes by program and kind, writes
  * in steady state, memory, event-loop delay, and how long a restarted operator takes to look at every node again.
  * `--floor`: the same without the operator, whose place a script takes that makes one Secret, one pod and one status write
  * a node: what the machine can do at best. Everything is taken down at the end.
  *
- * Reading order: agents, floor, processes, requests, this.
+ * Reading order: install, agents, floor, processes, requests, this.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -15,17 +15,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { KIND } from '../../operator/kinds.ts';
 import type { ResultityNode } from '../../src/api/index.ts';
-import {
-  KubeClient,
-  type KubeObject,
-  kubeMetrics,
-  loadConnection,
-  Manager,
-  resource,
-  terminationSignal,
-} from '../../src/kube/index.ts';
+import { KubeClient, kubeMetrics, loadConnection, Manager, terminationSignal } from '../../src/kube/index.ts';
 import { createLogger, Metrics, systemClock } from '../../src/lib/index.ts';
-import { collectionPath, renderChart } from '../../test/support/chart.ts';
 import { KitNetwork, networkManifest, nodeManifest } from '../../test/support/operator-rig.ts';
 import { bundle } from '../build.ts';
 import { clusterDown, clusterUp } from '../cluster/index.ts';
@@ -34,6 +25,7 @@ import { resolveLayout } from '../cluster/up.ts';
 import { cacheDir, terminalProgress } from '../lib/index.ts';
 import { playAgents, progressOf } from './agents.ts';
 import { floorScript } from './floor.ts';
+import { installChart } from './install.ts';
 import { CpuClock, cpuSeconds, loadText, memoryMiB } from './processes.ts';
 import { requestsOf } from './requests.ts';
 
@@ -42,14 +34,6 @@ const PORT = 19443;
 const GPUS_EACH = 8;
 /** From one line of the timeline to the next. */
 const TICK_MS = 5_000;
-const NAMESPACE = resource<KubeObject>({
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
-});
-
 const { values } = parseArgs({
   options: {
     nodes: { type: 'string', default: '1000' },
@@ -101,13 +85,13 @@ const cluster = await clusterUp({
 });
 const network = await KitNetwork.start();
 
-const startOperator = (): ChildProcess =>
+const startOperator = (kubeconfig: string): ChildProcess =>
   spawn(
     process.execPath,
     [
       ...words(values['node-flags']),
       operatorFile,
-      ...[`--kubeconfig=${cluster.kubeconfig}`, '--leader-election=false', `--metrics-port=${PORT}`],
+      ...[`--kubeconfig=${kubeconfig}`, '--leader-election=false', `--metrics-port=${PORT}`],
       ...['--allowed-repositories=registry.example', '--log-level=warn', ...words(values['operator-flags'])],
     ],
     { stdio: ['ignore', 'inherit', 'inherit'] },
@@ -146,13 +130,7 @@ try {
     userAgent: 'fleet-scale',
     qps: 0,
   });
-  // The chart's kinds, the agents' role and the policy that keeps each agent to its own status.
-  const wanted = ['CustomResourceDefinition', 'ClusterRole', 'ValidatingAdmissionPolicy'];
-  for (const object of await renderChart())
-    if (wanted.includes(object.kind.replace(/Binding$/, '')) && object.kind !== 'ClusterRoleBinding')
-      await client.raw('POST', collectionPath(object), { body: object });
-  await client.create(NAMESPACE, { metadata: { name: NS } });
-  await sleep(2_000); // until the new kinds are served
+  const operatorKubeconfig = await installChart(client, NS);
 
   network.kit.publish();
   const digest = network.kit.current?.snapshot.digest ?? '';
@@ -162,7 +140,7 @@ try {
   if (values.floor) manager.add(floorScript(client, seen));
   const driver = manager.run(stop.signal);
   if (!values.floor) {
-    operator = startOperator();
+    operator = startOperator(operatorKubeconfig);
     await answers();
     await client.create(KIND.network, networkManifest(network, NS) as never);
   }
@@ -197,6 +175,7 @@ try {
   const tell = (): void => progress.line(`${seconds().padStart(6)} s  ${table(progressOf(seen))}  load ${loadText()}`);
   let lastTold = performance.now();
   let servingMs: number | undefined;
+  let moved = { sum: 0, at: performance.now() };
   for (;;) {
     const now = progressOf(seen);
     const at = values.floor ? now.Registered : now.Ready;
@@ -207,7 +186,10 @@ try {
     }
     if (at === count) break;
     goOn();
-    if (performance.now() - started > 1_200_000) throw new Error(`${at} of ${count} are Ready after 20 min`);
+    const sum = Object.values(now).reduce((a, b) => a + b, 0);
+    if (sum !== moved.sum) moved = { sum, at: performance.now() };
+    if (performance.now() - moved.at > 60_000)
+      throw new Error(`${at} of ${count} are Ready, and nothing moves for 60 s`);
     await sleep(count > 2_000 ? 1_000 : 200); // the driver shares the machine
   }
   await creating;
@@ -251,7 +233,7 @@ try {
     );
     operator.kill();
     await new Promise((resolve) => operator?.once('exit', resolve));
-    operator = startOperator();
+    operator = startOperator(operatorKubeconfig);
     const again = performance.now();
     await answers();
     const synced = performance.now();
