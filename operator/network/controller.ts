@@ -6,6 +6,7 @@ import {
   done,
   type EventRecorder,
   every,
+  external,
   fingerprint,
   isNotFound,
   joinKey,
@@ -39,6 +40,7 @@ export interface NetworkControllerOptions {
   readonly metrics: OperatorMetrics;
   readonly recorder: EventRecorder;
   readonly networks: Store<ResultityNetwork>;
+  readonly nodes: Store<ResultityNode>;
   /** The nodes of a network, `namespace/name`. */
   readonly nodesOf: (network: string) => readonly ResultityNode[];
   readonly views: NetworkViews;
@@ -53,10 +55,17 @@ interface Known {
   trust: string;
   /** The poll with which it was last compared. */
   trustPoll: number;
+  /** When the network was last asked about its nodes, and when it is asked next. */
+  lastSight: number;
   nextSight: number;
   refusal: string;
   info: Parameters<OperatorMetrics['configInfo']['remove']>[0] | undefined;
 }
+
+/** So long after a node has registered, others that register with it are asked about in the same call. */
+const SOON_MS = 1_000;
+
+const networkKeyOf = ({ metadata, spec }: ResultityNode): string => joinKey(metadata.namespace, spec.networkRef.name);
 
 /** Fetch and verify, keep durable, tell the nodes; and ask the network how it sees them. */
 export const networkController = (o: NetworkControllerOptions): Controller => {
@@ -102,6 +111,7 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     }),
     trust: '',
     trustPoll: -1,
+    lastSight: Number.NEGATIVE_INFINITY,
     nextSight: Number.NEGATIVE_INFINITY,
     refusal: '',
     info: undefined,
@@ -209,7 +219,19 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
       o.views.setSight(key, { ...answer, asked: ids });
     }
     const restless = nodes.some((n) => !isTrue(n.status?.conditions, 'Ready'));
-    at.nextSight = o.clock.monotonic() + (restless ? sightMs.restless : sightMs.settled);
+    at.lastSight = o.clock.monotonic();
+    at.nextSight = at.lastSight + (restless ? sightMs.restless : sightMs.settled);
+  };
+
+  /** A node that has just registered is asked about soon, although all was settled until now: true when that moves the look. */
+  const hasten = (node: ResultityNode): boolean => {
+    const { conditions } = node.status ?? {};
+    const at = known.get(networkKeyOf(node));
+    if (at === undefined || !isTrue(conditions, 'Registered') || isTrue(conditions, 'NetworkVisible')) return false;
+    const soon = Math.max(at.lastSight + sightMs.restless, o.clock.monotonic() + Math.min(SOON_MS, sightMs.restless));
+    if (soon >= at.nextSight) return false;
+    at.nextSight = soon;
+    return true;
   };
 
   return new Controller({
@@ -218,7 +240,16 @@ export const networkController = (o: NetworkControllerOptions): Controller => {
     log: o.log,
     metrics: o.kubeMetrics,
     concurrency: 2,
-    sources: [objects(o.networks, specChanged), every(o.clock, 30_000, () => o.networks.keys())],
+    sources: [
+      objects(o.networks, specChanged),
+      every(o.clock, 30_000, () => o.networks.keys()),
+      external((enqueue) =>
+        o.nodes.subscribe((change) => {
+          if (change.type !== 'deleted' && hasten(change.object))
+            enqueue(networkKeyOf(change.object), 'node registered');
+        }),
+      ),
+    ],
     reconcile: async (key, context) => {
       const network = o.networks.get(key);
       if (network === undefined || network.metadata.deletionTimestamp !== undefined) {

@@ -120,6 +120,7 @@ export const startOperator = async (
   connection: Connection,
   flags: readonly string[] = [],
   dieAfter = Number.POSITIVE_INFINITY,
+  sightMs = { restless: 200, settled: 500 },
 ): Promise<RunningOperator> => {
   const complaints: string[] = [];
   const sink = new Writable({
@@ -147,7 +148,7 @@ export const startOperator = async (
     flags: parsed,
     instance: 'rig',
     nodeIntervalMs: 50,
-    sightMs: { restless: 200, settled: 500 },
+    sightMs,
   });
   const stop = new AbortController();
   const running = manager.run(stop.signal);

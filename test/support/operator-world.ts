@@ -54,9 +54,10 @@ export class World {
     await this.network.stop();
     await this.api.stop();
   }
-  async create(): Promise<void> {
-    await this.user.create(KIND.network, networkManifest(this.network, NS) as unknown as ResultityNetwork);
-    await this.user.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
+  async create(what: 'network' | 'node' | 'both' = 'both'): Promise<void> {
+    if (what !== 'node')
+      await this.user.create(KIND.network, networkManifest(this.network, NS) as unknown as ResultityNetwork);
+    if (what !== 'network') await this.user.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
   }
   get node(): ResultityNode | undefined {
     return this.api.objects<ResultityNode>('resultitynodes')[0];
