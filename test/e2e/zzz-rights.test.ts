@@ -3,9 +3,11 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
 import { CLUSTER_RULES, LEASE_RULES, NAMESPACED_RULES, type Rule } from '../../operator/rbac.ts';
+import { previousRights } from './previous-chart.ts';
 import { e2e } from './setup.ts';
 
 interface AuditEvent {
+  readonly requestReceivedTimestamp: string;
   readonly verb: string;
   readonly user: { readonly username: string };
   readonly objectRef?: { readonly apiGroup?: string; readonly resource: string; readonly subresource?: string };
@@ -24,7 +26,9 @@ const asked = (): Map<string, Set<number>> => {
   for (const file of readdirSync(dir).filter((name) => name.startsWith('audit')))
     for (const line of readFileSync(join(dir, file), 'utf8').split('\n')) {
       if (!line.includes(OPERATOR)) continue;
-      const { verb, user, objectRef, responseStatus } = JSON.parse(line) as AuditEvent;
+      const { verb, user, objectRef, responseStatus, requestReceivedTimestamp } = JSON.parse(line) as AuditEvent;
+      const at = Date.parse(requestReceivedTimestamp);
+      if (at >= previousRights.since && at <= previousRights.until) continue;
       if (user.username !== OPERATOR || !objectRef || EVERYBODY.has(objectRef.resource)) continue;
       const resource = objectRef.subresource ? `${objectRef.resource}/${objectRef.subresource}` : objectRef.resource;
       const key = `${verb} ${objectRef.apiGroup ?? ''}/${resource}`;
