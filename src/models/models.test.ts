@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -10,95 +10,59 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Agent } from 'undici';
-import { FileSource } from '../../test/support/file-source.ts';
-import { systemClock } from '../lib/clock.ts';
+import { DownloadRig, sha256 as sha } from '../../test/support/download-rig.ts';
+import type { FileSource } from '../../test/support/file-source.ts';
 import { isCoded } from '../lib/errors.ts';
 import { modelDigest } from '../protocol/model-digest.ts';
-import { type DownloadOptions, downloadModel } from './download.ts';
-import type { ModelManifest } from './manifest.ts';
+import type { DownloadOptions } from './download.ts';
 import type { Progress } from './progress.ts';
 import type { ModelStore } from './store.ts';
-import { openShared, removeUnlisted, type Shared } from './tidy.ts';
+import { removeUnlisted, type Shared } from './tidy.ts';
 import { verifyFolder } from './verify.ts';
 
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 describe('model download', () => {
+  let rig: DownloadRig;
   let dir: string;
   let store: ModelStore;
   let good: FileSource;
   let bad: FileSource;
   let shared: Shared;
-  let dispatcher: Agent;
-  let model: ModelManifest;
   const weights = randomBytes(400_000);
   const config = Buffer.from('{"architectures":["Llama"]}');
-
-  const install = async (more: Partial<DownloadOptions> = {}): Promise<string> => {
-    const lease = await shared.leases.acquire(store.lockOf(model.digest), {});
-    return downloadModel(model, {
-      store,
-      lease,
-      dispatcher,
-      policy: { trustedSources: ['127.0.0.1'], allowInsecureHosts: [], mirrors: [] },
-      reserveBytes: 0,
-      ...more,
-    }).finally(() => lease.release());
-  };
+  const install = (more: Partial<DownloadOptions> = {}): Promise<string> => rig.install(more);
   const staged = async (name: string): Promise<string> => join((await store.staged())[0]!.path, name);
   const refused = async (code: string, more: Partial<DownloadOptions> = {}): Promise<string> => {
     try {
       await install(more);
     } catch (error) {
       if (!isCoded(error, code)) throw error;
-      expect(await store.has(model.digest)).to.equal(false);
+      expect(await store.has(rig.model.digest)).to.equal(false);
       return error.message;
     }
     throw new Error(`was not refused with ${code}`);
   };
 
   beforeEach(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'models-'));
-    shared = openShared(dir, { owner: 'me', boot: 'b', clock: systemClock, renewMs: 1_000, ttlMs: 5_000 });
+    rig = await DownloadRig.start({ 'sub/config.json': config, 'model.safetensors': weights });
+    ({ dir, good, bad, shared } = rig);
     store = shared.store;
-    dispatcher = new Agent();
-    good = new FileSource();
-    bad = new FileSource();
-    await Promise.all([good.listen(), bad.listen()]);
-    for (const source of [good, bad]) source.files.set('model.safetensors', weights).set('sub/config.json', config);
-    const files = [
-      { path: 'sub/config.json', size: config.length, sha256: sha(config) },
-      { path: 'model.safetensors', size: weights.length, sha256: sha(weights) },
-    ];
-    model = {
-      name: 'm',
-      version: 'v1',
-      digest: modelDigest(files),
-      files,
-      sources: [good.url],
-      requires: { diskMiB: 0 },
-    };
   });
-  afterEach(async () => {
-    good.close();
-    bad.close();
-    await dispatcher.destroy();
-    for (const digest of await store.list()) await store.remove(digest);
-    rmSync(dir, { recursive: true, force: true });
-  });
+  afterEach(() => rig.close());
 
   it('installs every file, read-only, under the digest, and tells its progress', async () => {
     const seen: Progress[] = [];
     const path = await install({ onProgress: (p) => seen.push(p) });
-    expect(path).to.equal(join(dir, model.digest.replace(':', '-')));
+    expect(path).to.equal(join(dir, rig.model.digest.replace(':', '-')));
     expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).to.equal(true);
     expect(statSync(join(path, 'sub/config.json')).mode & 0o777).to.equal(0o444);
     expect(statSync(path).mode & 0o777).to.equal(0o555);
     expect(seen.at(-1)).to.include({ bytes: weights.length + config.length, total: weights.length + config.length });
-    expect(await verifyFolder(path, model.files)).to.deep.equal({ ok: true, bytes: weights.length + config.length });
+    expect(await verifyFolder(path, rig.model.files)).to.deep.equal({
+      ok: true,
+      bytes: weights.length + config.length,
+    });
     expect(await store.staged()).to.deep.equal([]);
   });
 
@@ -110,11 +74,11 @@ describe('model download', () => {
     expect(statSync(await staged('model.safetensors')).size).to.equal(0);
     good.files.set('model.safetensors', weights);
     await install();
-    expect(await store.has(model.digest)).to.equal(true);
+    expect(await store.has(rig.model.digest)).to.equal(true);
   });
 
   it('resumes at 40 % where an earlier process stopped', async () => {
-    const staging = store.stagingOf(model.digest);
+    const staging = store.stagingOf(rig.model.digest);
     mkdirSync(staging);
     writeFileSync(join(staging, 'model.safetensors'), weights.subarray(0, 160_000));
     await install();
@@ -123,7 +87,7 @@ describe('model download', () => {
   });
 
   it('resumes within one call when the connection breaks, and gives up a source that gives nothing', async () => {
-    model = { ...model, sources: [bad.url, good.url] };
+    rig.model = { ...rig.model, sources: [bad.url, good.url] };
     let times = 0;
     bad.before = (req, res) => {
       if (req.url !== '/model.safetensors') return false;
@@ -140,34 +104,34 @@ describe('model download', () => {
   });
 
   it('starts again at a source that knows no ranges', async () => {
-    mkdirSync(store.stagingOf(model.digest));
-    writeFileSync(join(store.stagingOf(model.digest), 'model.safetensors'), weights.subarray(0, 1000));
+    mkdirSync(store.stagingOf(rig.model.digest));
+    writeFileSync(join(store.stagingOf(rig.model.digest), 'model.safetensors'), weights.subarray(0, 1000));
     good.before = (req, res) => {
       if (req.url !== '/model.safetensors') return false;
       res.end(weights);
       return true;
     };
     await install();
-    expect(await store.has(model.digest)).to.equal(true);
+    expect(await store.has(rig.model.digest)).to.equal(true);
   });
 
   it('throws wrong bytes of an earlier process away and takes the whole file', async () => {
-    mkdirSync(store.stagingOf(model.digest));
-    writeFileSync(join(store.stagingOf(model.digest), 'model.safetensors'), randomBytes(1000));
+    mkdirSync(store.stagingOf(rig.model.digest));
+    writeFileSync(join(store.stagingOf(rig.model.digest), 'model.safetensors'), randomBytes(1000));
     await install();
     expect(good.asked.filter((a) => a.path === 'model.safetensors').map((a) => a.range)).to.deep.equal([
       'bytes=1000-',
       undefined,
     ]);
-    expect(await store.has(model.digest)).to.equal(true);
+    expect(await store.has(rig.model.digest)).to.equal(true);
   });
 
   it('falls back to the next source when the first has other bytes or none', async () => {
     bad.files.set('model.safetensors', Buffer.concat([weights, Buffer.from('x')]));
     bad.files.delete('sub/config.json');
-    model = { ...model, sources: [bad.url, good.url] };
+    rig.model = { ...rig.model, sources: [bad.url, good.url] };
     await install();
-    expect(await store.has(model.digest)).to.equal(true);
+    expect(await store.has(rig.model.digest)).to.equal(true);
   });
 
   it('never takes more bytes than are signed', async () => {
@@ -201,7 +165,7 @@ describe('model download', () => {
     };
     await refused('untrusted_source', { policy });
     expect(bad.asked).to.deep.equal([]);
-    model = { ...model, sources: ['http://models.example.com/'] };
+    rig.model = { ...rig.model, sources: ['http://models.example.com/'] };
     await refused('insecure_source', { policy: { ...policy, trustedSources: ['models.example.com'] } });
   });
 
@@ -210,7 +174,7 @@ describe('model download', () => {
       res.writeHead(307, { location: `${bad.url.slice(0, -1)}${req.url}` }).end();
       return true;
     };
-    model = { ...model, sources: ['https://models.example.com/base/'] };
+    rig.model = { ...rig.model, sources: ['https://models.example.com/base/'] };
     const mirrors = [{ from: 'https://models.example.com/base/', to: good.url }];
     await install({ policy: { trustedSources: ['127.0.0.1'], allowInsecureHosts: [], mirrors } });
     expect(bad.asked).to.have.length(2);
@@ -218,7 +182,7 @@ describe('model download', () => {
 
   it('asks for nothing when the disk has no room, and names what is missing', async () => {
     const message = await refused('insufficient_disk', { freeBytes: async () => 100, reserveBytes: 10 * 2 ** 20 });
-    expect(message).to.match(/^11 MiB missing on .*models-.*: 1 MiB to download, 10 MiB kept free, 1 MiB free$/);
+    expect(message).to.match(/^11 MiB missing on .*download-.*: 1 MiB to download, 10 MiB kept free, 1 MiB free$/);
     expect(good.asked).to.deep.equal([]);
   });
 
@@ -237,13 +201,13 @@ describe('model download', () => {
 
   it('refuses a manifest whose paths leave the folder before it touches the disk', async () => {
     const files = [{ path: '../evil.json', size: 1, sha256: sha(config) }];
-    model = { ...model, files, digest: modelDigest(files) };
+    rig.model = { ...rig.model, files, digest: modelDigest(files) };
     await refused('bad_manifest');
     expect(await store.staged()).to.deep.equal([]);
   });
 
   it('does not write through a link that lies in its way', async () => {
-    const staging = store.stagingOf(model.digest);
+    const staging = store.stagingOf(rig.model.digest);
     mkdirSync(staging);
     writeFileSync(join(dir, 'victim'), 'precious');
     symlinkSync(join(dir, 'victim'), join(staging, 'model.safetensors'));
@@ -258,7 +222,7 @@ describe('model download', () => {
       writeFileSync(join(at, 'sub/config.json'), config);
       writeFileSync(join(at, 'model.safetensors'), weights);
       change(at);
-      return verifyFolder(at, model.files).then((v) => (v.ok ? 'ok' : v.code));
+      return verifyFolder(at, rig.model.files).then((v) => (v.ok ? 'ok' : v.code));
     };
     const flip = Buffer.from(config);
     flip[3]! ^= 1;
@@ -274,11 +238,11 @@ describe('model download', () => {
     await install();
     const other = `sha256:${'b'.repeat(64)}` as const;
     mkdirSync(store.stagingOf(other));
-    expect(await removeUnlisted(shared, new Set([model.digest]), 0)).to.deep.equal([]);
+    expect(await removeUnlisted(shared, new Set([rig.model.digest]), 0)).to.deep.equal([]);
     expect(existsSync(store.stagingOf(other))).to.equal(false);
     expect(await removeUnlisted(shared, new Set(), 60_000)).to.deep.equal([]);
-    expect(await store.has(model.digest)).to.equal(true);
-    expect(await removeUnlisted(shared, new Set(), 0)).to.deep.equal([model.digest]);
+    expect(await store.has(rig.model.digest)).to.equal(true);
+    expect(await removeUnlisted(shared, new Set(), 0)).to.deep.equal([rig.model.digest]);
     expect(readdirSync(dir).filter((name) => !name.includes('.lock.'))).to.deep.equal([]);
   });
 });

@@ -1,47 +1,29 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Agent } from 'undici';
+import { DownloadRig, sha256 as sha } from '../../test/support/download-rig.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { FileSource } from '../../test/support/file-source.ts';
+import type { FileSource } from '../../test/support/file-source.ts';
 import { until } from '../../test/support/until.ts';
-import { systemClock } from '../lib/clock.ts';
 import { Secret } from '../lib/secret.ts';
 import { modelDigest } from '../protocol/model-digest.ts';
-import { type DownloadOptions, downloadModel } from './download.ts';
-import type { ModelManifest } from './manifest.ts';
-import { openShared, type Shared } from './tidy.ts';
+import type { DownloadOptions } from './download.ts';
+import type { Shared } from './tidy.ts';
 
 const SIZE = 2_000_000;
 /** Received and not read when a connection breaks: lost. */
 const IN_FLIGHT = 131_072;
 const weights = randomBytes(SIZE);
 const config = Buffer.from('{"architectures":["Llama"]}');
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('a model download under faults', () => {
-  let dir: string;
+  let rig: DownloadRig;
   let shared: Shared;
   let good: FileSource;
   let bad: FileSource;
-  let dispatcher: Agent;
-  let model: ModelManifest;
-
-  const install = async (more: Partial<DownloadOptions> = {}): Promise<Buffer> => {
-    const lease = await shared.leases.acquire(shared.store.lockOf(model.digest), {});
-    const policy = { trustedSources: ['127.0.0.1', 'localhost'], allowInsecureHosts: [], mirrors: [] };
-    const path = await downloadModel(model, {
-      store: shared.store,
-      lease,
-      dispatcher,
-      policy,
-      reserveBytes: 0,
-      ...more,
-    }).finally(() => lease.release());
-    return readFileSync(join(path, 'model.safetensors'));
-  };
+  const install = async (more: Partial<DownloadOptions> = {}): Promise<Buffer> =>
+    readFileSync(join(await rig.install(more), 'model.safetensors'));
   const ranges = (source: FileSource): (string | undefined)[] =>
     source.asked.filter((a) => a.path === 'model.safetensors').map((a) => a.range);
 
@@ -51,31 +33,10 @@ describe('a model download under faults', () => {
   };
 
   beforeEach(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'resume-'));
-    shared = openShared(dir, { owner: 'me', boot: 'b', clock: systemClock, renewMs: 1_000, ttlMs: 5_000 });
-    dispatcher = new Agent();
-    [good, bad] = await Promise.all([new FileSource().listen(), new FileSource().listen()]);
-    for (const source of [good, bad]) source.files.set('model.safetensors', weights).set('config.json', config);
-    const files = [
-      { path: 'config.json', size: config.length, sha256: sha(config) },
-      { path: 'model.safetensors', size: SIZE, sha256: sha(weights) },
-    ];
-    model = {
-      name: 'm',
-      version: 'v1',
-      digest: modelDigest(files),
-      files,
-      sources: [good.url],
-      requires: { diskMiB: 0 },
-    };
+    rig = await DownloadRig.start({ 'config.json': config, 'model.safetensors': weights });
+    ({ shared, good, bad } = rig);
   });
-  afterEach(async () => {
-    good.close();
-    bad.close();
-    await dispatcher.destroy();
-    for (const digest of await shared.store.list()) await shared.store.remove(digest);
-    rmSync(dir, { recursive: true, force: true });
-  });
+  afterEach(() => rig.close());
 
   it('cut at 40 %, 41 % and 99 %, goes on there each time: the source serves every byte once', async () => {
     const cuts = [0.4, 0.41, 0.99].map((share) => share * SIZE);
@@ -144,7 +105,7 @@ describe('a model download under faults', () => {
 
   it('sees by its size that a source has another file, and takes none of it', async () => {
     bad.files.set('model.safetensors', Buffer.concat([weights, Buffer.alloc(1)]));
-    model = { ...model, sources: [bad.url, good.url] };
+    rig.model = { ...rig.model, sources: [bad.url, good.url] };
     bad.before = (req, res) => {
       if (req.url !== '/model.safetensors') return false;
       res.writeHead(200, { 'content-length': SIZE + 1 }).flushHeaders();
@@ -156,7 +117,7 @@ describe('a model download under faults', () => {
 
   it('leaves a source that drips for the next one after one window, with what came', async () => {
     const clock = new FakeClock();
-    model = { ...model, sources: [bad.url, good.url] };
+    rig.model = { ...rig.model, sources: [bad.url, good.url] };
     let drip: NodeJS.Timeout | undefined;
     bad.before = (req, res) => {
       if (req.url !== '/model.safetensors') return false;
@@ -189,7 +150,7 @@ describe('a model download under faults', () => {
       size: 1_000,
       sha256: sha(weights.subarray(0, 1_000)),
     }));
-    model = { ...model, files, digest: modelDigest(files) };
+    rig.model = { ...rig.model, files, digest: modelDigest(files) };
     const waiting: (() => void)[] = [];
     good.before = (req, res) => {
       waiting.push(() =>
@@ -204,7 +165,7 @@ describe('a model download under faults', () => {
     await until('four at once', () => waiting.length === 4);
     for (const answer of waiting.splice(0)) answer();
     expect(await done).to.equal('source_failed');
-    expect(await shared.store.has(model.digest)).to.equal(false);
+    expect(await shared.store.has(rig.model.digest)).to.equal(false);
   });
 
   it('gives a credential to its own host alone, and never to where a redirect leads', async () => {
@@ -218,7 +179,7 @@ describe('a model download under faults', () => {
       res.writeHead(307, { location: `${bad.url}model.safetensors` }).end();
       return true;
     };
-    model = { ...model, sources: [byName] };
+    rig.model = { ...rig.model, sources: [byName] };
     expect((await install({ credentials })).equals(weights)).to.equal(true);
     const basic = `Basic ${Buffer.from('reader:pass word').toString('base64')}`;
     expect(good.asked.map((a) => a.authorization)).to.deep.equal([basic, basic]);
@@ -226,7 +187,7 @@ describe('a model download under faults', () => {
   });
 
   it('sends a token as bearer, and nothing to a host that has none', async () => {
-    model = { ...model, sources: [bad.url.replace('127.0.0.1', 'localhost'), good.url] };
+    rig.model = { ...rig.model, sources: [bad.url.replace('127.0.0.1', 'localhost'), good.url] };
     bad.before = (_req, res) => {
       res.writeHead(403).end();
       return true;

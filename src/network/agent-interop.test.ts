@@ -1,50 +1,27 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect } from 'chai';
-import OpenAI from 'openai';
-import { AgentRig } from '../../test/support/agent-rig.ts';
-import { MiniNetwork } from '../../test/support/mini-network.ts';
-import { API_KEY, ServiceRig } from '../../test/support/service-rig.ts';
-import { until } from '../../test/support/until.ts';
+import type OpenAI from 'openai';
+import { AgentAndService } from '../../test/support/agent-and-service.ts';
+import { API_KEY, type ServiceRig } from '../../test/support/service-rig.ts';
 import { verifyReceipt, zReceipts } from '../protocol/index.ts';
 
 const MESSAGES = [{ role: 'user' as const, content: 'What is the capital of France?' }];
 
 describe('the network service with the real agent, the real launcher and a stand-in as engine', function () {
   this.timeout(40_000);
-  let folder: string;
+  let both: AgentAndService;
   let rig: ServiceRig;
-  let pod: AgentRig;
   let client: OpenAI;
-  const states = (): string[] => [...rig.service.registry.counts().keys()];
 
+  // registered, model downloaded and verified, tested, in rotation
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'resultity-interop-'));
-    await mkdir(join(folder, 'tiny'));
-    // the same small model that the agent's own tests install, served by the service under test
-    const mini = new MiniNetwork();
-    await writeFile(join(folder, 'tiny/model.safetensors'), mini.modelBytes);
-    rig = await ServiceRig.start({ models: folder });
-    const model = mini.model({ sources: [`${rig.url}/models/tiny/`] });
-    const ttl = { heartbeatMs: 500, missedHeartbeats: 3, pollMs: 30_000, retryMs: 200, cacheMs: 86_400_000 };
-    const answer = await rig.publish({ models: [model], ttl, trustedSources: ['127.0.0.1', rig.authority] });
-    expect(answer.status, await answer.text()).to.equal(200);
-    client = new OpenAI({ apiKey: API_KEY, baseURL: `${rig.url}/v1`, maxRetries: 2 });
-    pod = new AgentRig({ endpoint: rig.url, network: rig.kit.network, pinnedRoot: rig.kit.pinnedRoot });
-    await pod.startAgent();
-    pod.startLauncher();
+    both = await AgentAndService.start({ maxRetries: 2 });
+    ({ service: rig, client } = both);
   });
   after(async function () {
-    if (this.test?.parent?.tests.some((t) => t.state === 'failed')) process.stderr.write(pod.logs.join(''));
-    await pod.close();
-    await rig.stop();
-    await rm(folder, { recursive: true, force: true });
+    if (this.test?.parent?.tests.some((t) => t.state === 'failed')) process.stderr.write(both.pod.logs.join(''));
+    await both?.stop();
   });
 
-  it('brings the node to active: registered, model downloaded and verified, tested, in rotation', async () => {
-    await until('active', () => states().includes('active'), 30_000);
-  });
   it('answers a chat, and the receipt verifies offline', async () => {
     const { data, response } = await client.chat.completions
       .create({ model: 'tiny:v1', messages: MESSAGES })
@@ -65,7 +42,7 @@ describe('the network service with the real agent, the real launcher and a stand
   });
   it('serves again by itself after the service was restarted', async () => {
     await rig.restart();
-    await until('active again', () => states().includes('active'), 30_000);
+    await both.active();
     const again = await client.chat.completions.create({ model: 'tiny:v1', messages: MESSAGES });
     expect(again.choices[0]?.message.content).to.contain('Paris');
   });

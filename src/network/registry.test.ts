@@ -1,41 +1,14 @@
 import { expect } from 'chai';
-import { FakeClock } from '../../test/support/fake-clock.ts';
-import { FakeNode } from '../../test/support/fake-node.ts';
-import { SignerKit, testSigner } from '../../test/support/signer-kit.ts';
-import { parseSnapshotDocument } from '../config/index.ts';
-import { newNonce } from '../protocol/index.ts';
+import { registryUnder } from '../../test/support/registry-rig.ts';
+import { SignerKit } from '../../test/support/signer-kit.ts';
 import { Registry } from './registry.ts';
-import { SqliteStore } from './sqlite-store.ts';
 
 describe('registry', () => {
   const kit = new SignerKit();
   const made = kit.publish({ isolation: { minTier: 'sandbox' } });
-  const document = parseSnapshotDocument(made.bytes);
-  const { epoch, version, digest } = made.snapshot;
-  const model = document.models[0]!;
-  const setUp = () => {
-    const clock = new FakeClock();
-    const store = new SqliteStore(':memory:');
-    const registry = new Registry(store, clock, 3_600_000);
-    registry.configure({ document, digest, since: 0 });
-    const signer = testSigner('n');
-    const fake = new FakeNode({ url: 'http://x', domain: kit.domain, signer, network: signer.address });
-    registry.save({
-      node: fake.node,
-      owner: { kind: 'email', id: 'a@b.cd' },
-      proved: false,
-      admission: 'admitted',
-      order: 'none',
-      everActive: false,
-      incarnation: 0,
-      floor: { epoch: 0, version: 0 },
-      registeredAt: 1,
-      metadata: { agent: '1', runtime: '1', labels: {} },
-    });
-    const beat = (over = {}) =>
-      registry.heartbeat(fake.node, fake.heartbeat(model.ref, model.digest, { epoch, version, digest }, over));
-    return { clock, store, registry, node: fake.node, beat, hello: fake.hello(newNonce()) };
-  };
+  const setUp = () => registryUnder(kit, made);
+  const { document, model } = setUp();
+  const { epoch, version } = made.snapshot;
 
   it('goes registered → active by a good heartbeat → out of rotation by missed ones → active again', async () => {
     const { clock, registry, node, beat, hello } = setUp();

@@ -1,43 +1,19 @@
 import { expect } from 'chai';
-import { FakeClock } from '../../test/support/fake-clock.ts';
-import { FakeNode } from '../../test/support/fake-node.ts';
-import { SignerKit, testModel, testSigner } from '../../test/support/signer-kit.ts';
-import { parseSnapshotDocument } from '../config/index.ts';
-import { newNonce } from '../protocol/index.ts';
+import { registryUnder } from '../../test/support/registry-rig.ts';
+import { SignerKit, testModel } from '../../test/support/signer-kit.ts';
 import { readRequest } from './openai-request.ts';
-import { Registry } from './registry.ts';
-import { SqliteStore } from './sqlite-store.ts';
 
 /** One node that has served and goes on saying that it does, under a snapshot. */
 const nodeUnder = (over: Record<string, unknown>, subclouds: string[] = [], environment?: 'testnet' | 'mainnet') => {
   const kit = new SignerKit(environment ? { environment } : {});
-  const made = kit.publish(over);
-  const document = parseSnapshotDocument(made.bytes);
-  const { epoch, version, digest } = made.snapshot;
-  const registry = new Registry(new SqliteStore(':memory:'), new FakeClock(), 3_600_000);
-  registry.configure({ document, digest, since: 0 });
-  const signer = testSigner('n');
-  const fake = new FakeNode({ url: 'http://x', domain: kit.domain, signer, network: signer.address });
-  registry.save({
-    node: fake.node,
-    owner: { kind: 'email', id: 'a@b.cd' },
-    proved: false,
-    admission: 'admitted',
-    order: 'none',
-    everActive: true,
-    incarnation: 0,
-    floor: { epoch: 0, version: 0 },
-    registeredAt: 1,
-    metadata: { agent: '1', runtime: '1', labels: {} },
-  });
-  const model = document.models[0]!;
-  registry.connected(fake.hello(newNonce()));
-  registry.heartbeat(fake.node, fake.heartbeat(model.ref, model.digest, { epoch, version, digest }, { subclouds }));
+  const { document, registry, node, beat, hello } = registryUnder(kit, kit.publish(over), { everActive: true });
+  registry.connected(hello);
+  beat({ subclouds });
   return {
     document,
-    state: registry.state(fake.node),
-    why: registry.status(fake.node)?.reasons,
-    view: registry.view(fake.node),
+    state: registry.state(node),
+    why: registry.status(node)?.reasons,
+    view: registry.view(node),
   };
 };
 

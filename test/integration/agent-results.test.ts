@@ -1,11 +1,8 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect } from 'chai';
-import OpenAI from 'openai';
-import { AgentRig } from '../support/agent-rig.ts';
-import { MiniNetwork } from '../support/mini-network.ts';
-import { API_KEY, ServiceRig } from '../support/service-rig.ts';
+import type OpenAI from 'openai';
+import { AgentAndService } from '../support/agent-and-service.ts';
+import type { AgentRig } from '../support/agent-rig.ts';
+import type { ServiceRig } from '../support/service-rig.ts';
 import { until } from '../support/until.ts';
 
 const MESSAGES = [{ role: 'user' as const, content: 'What is the capital of France?' }];
@@ -13,33 +10,23 @@ const MODEL = 'tiny:v1';
 
 describe('agent and network service: results above the frame limit, and callers that leave', function () {
   this.timeout(60_000);
-  let folder: string;
+  let both: AgentAndService;
   let rig: ServiceRig;
   let pod: AgentRig;
   let client: OpenAI;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'resultity-results-'));
-    await mkdir(join(folder, 'tiny'));
-    const mini = new MiniNetwork();
-    await writeFile(join(folder, 'tiny/model.safetensors'), mini.modelBytes);
-    rig = await ServiceRig.start({ models: folder });
-    const model = mini.model({ sources: [`${rig.url}/models/tiny/`] });
-    const ttl = { heartbeatMs: 500, missedHeartbeats: 3, pollMs: 30_000, retryMs: 200, cacheMs: 86_400_000 };
     const jobs = { maxOutputTokens: 8192, maxQueue: 4, timeouts: { firstTokenMs: 9e3, gapMs: 9e3, totalMs: 60e3 } };
-    await rig.publish({ models: [model], jobs, ttl, trustedSources: ['127.0.0.1', rig.authority] });
-    client = new OpenAI({ apiKey: API_KEY, baseURL: `${rig.url}/v1`, maxRetries: 0 });
-    pod = new AgentRig({ endpoint: rig.url, network: rig.kit.network, pinnedRoot: rig.kit.pinnedRoot });
-    await pod.startAgent();
-    // 6 000 tokens in one line each: more than 1 MiB of output
-    pod.startLauncher({ RESULTITY_SIM_TOKEN_MS: '0', RESULTITY_SIM_SAY: `Paris. ${'verylongword '.repeat(6_000)}` });
-    await until('active', () => [...rig.service.registry.counts().keys()].includes('active'), 30_000);
+    both = await AgentAndService.start({
+      snapshot: { jobs },
+      // 6 000 tokens in one line each: more than 1 MiB of output
+      engineEnv: { RESULTITY_SIM_TOKEN_MS: '0', RESULTITY_SIM_SAY: `Paris. ${'verylongword '.repeat(6_000)}` },
+    });
+    ({ service: rig, pod, client } = both);
   });
   after(async function () {
     if (this.test?.parent?.tests.some((t) => t.state === 'failed')) process.stderr.write(pod.logs.join(''));
-    await pod.close();
-    await rig.stop();
-    await rm(folder, { recursive: true, force: true });
+    await both?.stop();
   });
 
   it('takes more than 1 MiB that was not streamed over POST /v1/results and gives it to the caller whole', async () => {

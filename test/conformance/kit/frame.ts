@@ -26,6 +26,9 @@ export interface Frame {
   readonly text: string;
 }
 
+/** Job and attempt that a frame is about. */
+export const keyOf = ({ body }: Frame): Json => ({ jobId: body.jobId, attempt: body.attempt });
+
 const message = (keys: FrameKeys, header: Omit<Header, 'sig' | 'v'>, payload: string): Json => ({
   type: `${keys.side}/${header.t}`,
   node: keys.node,

@@ -5,6 +5,7 @@ import {
   type Frame,
   type Json,
   Key,
+  keyOf,
   list,
   object,
   pause,
@@ -23,7 +24,6 @@ const resultOf =
   (offer: Frame) =>
   ({ result }: Json): boolean =>
     object(result).jobId === offer.body.jobId;
-const keyOf = ({ body }: Frame): Json => ({ jobId: body.jobId, attempt: body.attempt });
 
 /** §5, seen from the network. */
 export const agentJobCases: Case<MinimalNetwork>[] = [

@@ -8,6 +8,7 @@ import {
   type Frame,
   isInteger,
   type Json,
+  keyOf,
   list,
   object,
   type Peer,
@@ -15,7 +16,6 @@ import {
 } from '../kit/index.ts';
 import { expectClean, type NetworkContext } from './network-context.ts';
 
-const keyOf = ({ body }: Frame): Json => ({ jobId: body.jobId, attempt: body.attempt });
 const accept = (peer: Peer, offer: Frame): void => void peer.send('job.accept', keyOf(offer));
 const deltas = (peer: Peer, offer: Frame, from: number, lines: readonly string[]): void =>
   void peer.send('job.delta', { ...keyOf(offer), from, lines });
