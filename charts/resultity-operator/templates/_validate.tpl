@@ -1,6 +1,9 @@
 {{- /* What the schema cannot say: values that do not go together. All of them in one message. */ -}}
 {{- define "resultity.validate" -}}
 {{- $n := .Values.networkService -}}
+{{- if not (and (hasKey .Values.operator "watchNodes") (hasKey $n "ingress")) -}}
+{{- fail "\n  these are the values of an older chart: upgrade with --reset-then-reuse-values instead of --reuse-values" -}}
+{{- end -}}
 {{- $wrong := list -}}
 {{- if and (gt (int .Values.operator.replicas) 1) (not .Values.operator.leaderElection) -}}
 {{- $wrong = append $wrong "operator.leaderElection=false with more than one of operator.replicas: they would all write; set operator.replicas=1" -}}
