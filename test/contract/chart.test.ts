@@ -115,6 +115,30 @@ describe('the chart', () => {
     }
     expect(policies).to.have.length(served.length);
   });
+  it('has five admission policies that fail closed, each bound and with a value that turns it off', async () => {
+    const policies = async (...sets: string[]): Promise<Rendered[]> =>
+      (await renderChart(...sets)).filter((o) => o.kind.startsWith('ValidatingAdmissionPolicy'));
+    const names = (all: readonly Rendered[]): string[] => [...new Set(all.map((o) => o.metadata.name))];
+    const all = await policies();
+    expect(all).to.have.length(10);
+    for (const { kind, metadata, spec } of all)
+      if (kind === 'ValidatingAdmissionPolicy') {
+        expect(spec.failurePolicy, metadata.name).to.equal('Fail');
+        for (const v of spec.validations) expect(v.message ?? v.messageExpression, metadata.name).to.be.a('string');
+      } else expect(spec, metadata.name).to.deep.include({ policyName: metadata.name, validationActions: ['Deny'] });
+    const values = ['agentStatus', 'images', 'operatorPods', 'operatorSpecs', 'approvedModels'];
+    const off = await Promise.all(values.map(async (v) => names(await policies(`admissionPolicies.${v}=false`))));
+    expect(off.map((left) => names(all).filter((name) => !left.includes(name)))).to.deep.equal([
+      ['resultity-agent-own-status'],
+      ['resultity-images'],
+      ['resultity-operator-pods'],
+      ['resultity-operator-specs'],
+      ['resultity-approved-models'],
+    ]);
+    expect(await policies('admissionPolicies.enabled=false')).to.deep.equal([]);
+    // what `helm upgrade --reuse-values` makes of values that did not have the name
+    expect(names(await policies('admissionPolicies.images=null'))).to.include('resultity-images');
+  });
   it('keeps the CRDs when it is uninstalled', async () => {
     const crds = (await renderChart()).filter((o) => o.kind === 'CustomResourceDefinition');
     expect(crds).to.have.length(4);
