@@ -53,10 +53,19 @@ export const keySecret = (node: ResultityNode, nodeId: string, privateKey: Secre
   stringData: { [KEY.privateKey]: privateKey.reveal() },
 });
 
-/** The address of the node's own key: what its status says, before that what was noted when the key was made. */
-export const nodeIdOf = ({ metadata, status }: ResultityNode): string | undefined => {
-  const noted = metadata.annotations?.[ANNOTATION.nodeId];
-  return status?.nodeId ?? (noted !== undefined && /^0x[0-9a-fA-F]{40}$/.test(noted) ? noted : undefined);
+/** A pod was ever made with its key: that key is the node from then on. */
+export const isUsed = ({ status }: ResultityNode): boolean =>
+  status?.incarnation !== undefined || status?.agent?.nodeId !== undefined;
+
+/**
+ * The address of the node's own key: what its status says once the key was used, before that what was noted when the key was
+ * made. A status may have told of an address whose Secret was never made, as its operator died: the next key's is noted then.
+ */
+export const nodeIdOf = (node: ResultityNode): string | undefined => {
+  const said = node.status?.nodeId;
+  const note = node.metadata.annotations?.[ANNOTATION.nodeId];
+  const noted = note !== undefined && /^0x[0-9a-fA-F]{40}$/.test(note) ? note : undefined;
+  return isUsed(node) ? (said ?? noted) : (noted ?? said);
 };
 
 /** Claims of the node's claim templates; they hold the journal, so they live as long as the identity. Pure. */

@@ -16,7 +16,7 @@ import { argProblems } from '../../src/runtime/args.ts';
 import { chooseRuntime, resolveImage } from '../images.ts';
 import { keySecretName } from '../names.ts';
 import type { NetworkFacts, NodeFacts } from './facts.ts';
-import { nodeIdOf } from './ground.ts';
+import { isUsed, nodeIdOf } from './ground.ts';
 import type { PodInput } from './pod-input.ts';
 import { rolledBackOf } from './rollout-state.ts';
 
@@ -187,7 +187,6 @@ const imagesAllowed: Check = ({ node, settings }, draft) => {
 /** The key of an identity that was ever used is never replaced: the node would silently become another one. */
 const identityThere: Check = ({ node, keySecret }, draft) => {
   const { secretRef } = node.spec.identity;
-  const { incarnation, agent } = node.status ?? {};
   const nodeId = nodeIdOf(node);
   if (secretRef !== undefined) {
     draft.keySecret = secretRef.name;
@@ -199,8 +198,7 @@ const identityThere: Check = ({ node, keySecret }, draft) => {
         )
       : undefined;
   }
-  const used = incarnation !== undefined || agent?.nodeId !== undefined;
-  if (nodeId === undefined || (keySecret === 'missing' && !used)) {
+  if (nodeId === undefined || (keySecret === 'missing' && !isUsed(node))) {
     draft.needsIdentity = true;
     return undefined;
   }
