@@ -64,8 +64,8 @@ export function clusterOf(layout: Layout, state: ClusterState, site: Site): Clus
     },
     startDraDriver: async (devices, progress = quietProgress) => {
       const programs = await ensurePrograms(['dra-test-driver'], progress);
-      const { name, argv } = draDriver(programs['dra-test-driver'], layout, devices);
-      const ref = await site.start(name, argv);
+      const { name, argv, env } = draDriver(programs['dra-test-driver'], layout, devices);
+      const ref = await site.start(name, argv, env);
       return () => killProcess(ref, 5000);
     },
     auditLog: layout.paths.audit,

@@ -28,10 +28,10 @@ export function draDriver(program: string, layout: Layout, devices: number): Dae
     name: `dra-driver${layout.suffix}`,
     argv: [
       ...[program, 'kubelet-plugin', `--node-name=${layout.nodeName}`, `--num-devices=${devices}`],
-      `--kubeconfig=${layout.paths.pki}/kubelet${layout.suffix}.kubeconfig`,
       ...[`--drivername=${DRA_DRIVER}`, `--datadir=${data}`],
       `--plugin-registration-path=${layout.paths.kubelet}/plugins_registry`,
       '--cdi-dir=/var/run/cdi', // of the node's own namespace
     ],
+    env: { KUBECONFIG: `${layout.paths.pki}/kubelet${layout.suffix}.kubeconfig` }, // it would win over the flag
   };
 }
