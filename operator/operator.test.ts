@@ -19,7 +19,7 @@ const NS = 'nodes';
 const TTL = { heartbeatMs: 15_000, missedHeartbeats: 3, pollMs: 250, retryMs: 250, cacheMs: 1000 };
 
 describe('the operator over the API double', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let api: ApiDouble;
   let network: KitNetwork;
   let operators: RunningOperator[];

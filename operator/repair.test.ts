@@ -8,7 +8,7 @@ import { KIND } from './kinds.ts';
 const POD = { name: 'gpu-a', namespace: NS };
 
 describe('an operator whose world breaks', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let world: World;
   let operator: RunningOperator;
   const deletions = () => world.api.requests.filter((r) => r.method === 'DELETE');

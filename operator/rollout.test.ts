@@ -8,7 +8,7 @@ import { KIND } from './kinds.ts';
 const NODES = ['gpu-a', 'gpu-b', 'gpu-c', 'gpu-d'];
 
 describe('an update of several nodes', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let world: World;
   let operator: RunningOperator;
   const nodes = () => world.api.objects<ResultityNode>('resultitynodes');

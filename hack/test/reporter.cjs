@@ -5,10 +5,10 @@ const { reporters } = require('mocha');
 module.exports = class extends reporters.Dot {
   constructor(runner, options) {
     super(runner, options);
+    const skipped = [];
+    runner.on('pending', (test) => skipped.push(test.fullTitle()));
     runner.on('end', () => {
       const { passes, failures, pending } = this.stats;
-      const skipped = [];
-      runner.suite.eachTest((test) => test.isPending() && skipped.push(test.fullTitle()));
       writeFileSync(process.env.RESULTITY_TEST_TOTALS, JSON.stringify({ passes, failures, pending, skipped }));
     });
   }

@@ -4,7 +4,7 @@ import { runtimeOf, TTL, World } from '../../test/support/operator-world.ts';
 import { until } from '../../test/support/until.ts';
 
 describe('how the network sees a node', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
 
   it('is asked soon after the node has registered, although nothing was due for a long time', async () => {
     const world = await World.start();

@@ -21,7 +21,7 @@ const LONG = {
 };
 
 describe('the agent against a small network, with the real launcher and a stand-in as engine', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let network: MiniNetwork;
   let rig: AgentRig;
 

@@ -16,7 +16,7 @@ const HOUR = 3_600_000;
 const YEAR = 365 * 24 * HOUR;
 
 describe('the configuration of a running agent', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let dir: string;
   let kit: SignerKit;
   let clock: FakeClock;

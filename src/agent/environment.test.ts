@@ -8,7 +8,7 @@ import { until } from '../../test/support/until.ts';
 import { signStruct, verifyStruct } from '../protocol/index.ts';
 
 describe('testnet and mainnet', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let network: MiniNetwork;
   let rig: AgentRig;
   const mainnet = new SignerKit({ network: 'mainnet', environment: 'mainnet', chainId: 1 });

@@ -10,7 +10,7 @@ const runtimes = [{ engine: 'vllm', version: '0.33.0', image: image('c'), accele
 const images = (runtime: string, agent = `registry.example/resultity@sha256:${'b'.repeat(64)}`) => ({ agent, runtime });
 
 describe('an agent whose pod runs other images than the newest configuration names', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let network: MiniNetwork;
   let rig: AgentRig;
   const view = () => rig.agent!.view();

@@ -9,7 +9,7 @@ const LONG = {
 };
 
 describe('jobs in time: order, deadlines, timeouts, leases', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let rig: JobsRig;
   afterEach(() => rig.close());
 

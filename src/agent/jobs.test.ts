@@ -14,7 +14,7 @@ const LONG = {
 };
 
 describe('jobs from offer to signed result, with a stand-in as engine', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let rig: JobsRig;
   afterEach(() => rig.close());
   const ended = (jobId: string): string | undefined => rig.journal.get({ jobId, attempt: 1 })?.state;

@@ -171,7 +171,7 @@ describe('the installation of a model', () => {
       expect(readFileSync(join(folder, 'model.safetensors')).equals(weights)).to.equal(true);
       const rest = readdirSync(root).filter((name) => /part|trash/.test(name));
       expect(rest).to.deep.equal([]);
-    }).timeout(20_000);
+    }).timeout(60_000);
 
   it('hashes a folder again when its seal is another one, and only then', async () => {
     const verified = new Map();

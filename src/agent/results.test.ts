@@ -13,7 +13,7 @@ const BIG_EMBEDDINGS = {
 const KIB64 = 65_536;
 
 describe('results on their way to a receipt', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let rig: JobsRig;
   afterEach(() => rig.close());
 

@@ -13,7 +13,7 @@ const orders = (more: Record<string, string> = {}): Record<string, string> => ({
 });
 
 describe('an agent in a pod whose images are patched in place', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let network: MiniNetwork;
   let rig: AgentRig;
   const view = () => rig.agent!.view();

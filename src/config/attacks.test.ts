@@ -312,7 +312,7 @@ describe('attacks on the configuration', () => {
     expect(await update()).to.include({ kind: 'refused', code: 'root_withheld' });
     expect(store.floor?.rootVersion).to.equal(257);
     expect((await update()).kind).to.equal('accepted');
-  }).timeout(30_000);
+  }).timeout(60_000);
 
   it('starts at the pinned root when the newest stored one is torn', async () => {
     const { kit, store, update } = await stage();

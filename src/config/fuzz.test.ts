@@ -51,7 +51,7 @@ describe('hostile answers', () => {
       ),
       { numRuns: 200 },
     );
-  }).timeout(30_000);
+  }).timeout(60_000);
 
   it('are refused or judged by the schema when properly signed, whatever the document is', async () => {
     await fc.assert(
@@ -66,5 +66,5 @@ describe('hostile answers', () => {
       ),
       { numRuns: 200 },
     );
-  }).timeout(30_000);
+  }).timeout(60_000);
 });

@@ -12,7 +12,7 @@ const things = resource({ group: 'example.com', version: 'v1', plural: 'things',
 const API = 'example.com/v1/things';
 
 describe('a cache of a kind whose API comes and goes', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   it('is empty and synced without the API, filled with it, and empty again when it goes, without a restart', async () => {
     const double = await ApiDouble.start();
     const client = new KubeClient({ connection: double.connection });

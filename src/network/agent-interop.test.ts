@@ -7,7 +7,7 @@ import { verifyReceipt, zReceipts } from '../protocol/index.ts';
 const MESSAGES = [{ role: 'user' as const, content: 'What is the capital of France?' }];
 
 describe('the network service with the real agent, the real launcher and a stand-in as engine', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let both: AgentAndService;
   let rig: ServiceRig;
   let client: OpenAI;

@@ -21,7 +21,7 @@ const ask = (content: string) => ({ model: MODEL, messages: [{ role: 'user' as c
 
 /** The official client as it comes: its own retries are on. */
 describe('the official openai client', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let rig: ServiceRig;
   let client: OpenAI;
   before(async () => {

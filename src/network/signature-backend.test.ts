@@ -45,7 +45,7 @@ const inProcess = (library: string): { backend: string; sig: string; address: st
 };
 
 describe('the curve library of the service', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   const cases: [name: string, library: string, backend: string][] = [
     ['native where it loads and passes its test', 'real', 'native'],
     ['ethers where the native one does not load', `(() => { throw new Error('wrong ELF class'); })()`, 'ethers'],

@@ -99,7 +99,7 @@ class Rig {
 }
 
 describe('launcher.py', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let rig: Rig;
   beforeEach(() => {
     rig = new Rig();

@@ -5,7 +5,7 @@ import { MiniNetwork } from '../support/mini-network.ts';
 import { until } from '../support/until.ts';
 
 describe('what ends a session, or the agent, from the network’s side', function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let network: MiniNetwork;
   let rig: AgentRig;
   beforeEach(async () => {

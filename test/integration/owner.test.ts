@@ -10,7 +10,7 @@ import { until } from '../support/until.ts';
 const wallet = new Wallet(`0x${'17'.repeat(32)}`);
 
 describe('who owns a node: agent, command and network service', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let rig: ServiceRig;
   let pod: AgentRig;
   const token = (text: string) => (text === 'for-ops' ? { email: 'ops@example.com' } : undefined);

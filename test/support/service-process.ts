@@ -101,7 +101,7 @@ export class ServiceProcess {
     child.once('exit', () => process.removeListener('exit', kill));
     this.#child = child;
     const before = this.log.length;
-    await until('the service listens', () => this.log.slice(before).includes('"listening"') || !this.running, 20_000);
+    await until('the service listens', () => this.log.slice(before).includes('"listening"') || !this.running, 60_000);
     if (!this.running) throw new Error(`the service ended: ${this.log.slice(before)}`);
   }
   async publish(): Promise<void> {
