@@ -55,6 +55,10 @@ describe('the bundles', function () {
   it('hold every program; the agent without the parts of undici that are no client', async () => {
     await buildAll(dir);
     expect(readdirSync(dir).sort()).to.deep.equal(Object.keys(PROGRAMS).sort());
+    for (const file of ['operator.mjs', 'agent.mjs'])
+      expect(readFileSync(join(dir, file), 'latin1'), `${file}: all ASCII, or V8 keeps it twice as large`).to.match(
+        /^[ -~\s]*$/,
+      );
     expect(readFileSync(join(dir, 'agent.mjs'), 'utf8')).not.to.contain('node_modules/undici/lib/mock/');
     expect(await execOk([process.execPath, join(dir, 'resultity.mjs'), '--version'])).to.match(/^\d+\.\d+\.\d+/);
   });
