@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { LoopTurns } from '../../test/support/loop-turns.ts';
+import { until } from '../../test/support/until.ts';
 import { Metrics } from '../lib/metrics.ts';
 import { Controller, type ControllerOptions, done, requeueAfter, terminal } from './controller.ts';
 import { kubeMetrics } from './metrics.ts';
@@ -134,6 +136,21 @@ describe('Controller', () => {
     t.kill.abort(new Error('killed'));
     await t.working;
     expect(ends).to.deep.equal(['n/a', 'n/a']);
+  });
+
+  it('lets the loop turn in a resync that finds nothing to write', async () => {
+    const turns = new LoopTurns();
+    const t = make({
+      concurrency: 3,
+      reconcile: async () => {
+        turns.add();
+        return done;
+      },
+    });
+    for (let i = 0; i < 1_000; i++) t.controller.queue.add(`n/a${i}`, { priority: 'resync' });
+    await until('all of them', async () => (await t.count('success')) === 1_000);
+    expect(turns.most()).to.be.at.most(8);
+    await t.end();
   });
 
   it('runs different keys side by side up to its concurrency', async () => {

@@ -7,7 +7,7 @@ import type { KubeMetrics } from './metrics.ts';
 import { type Item, WorkQueue } from './queue.ts';
 import type { Source } from './sources.ts';
 import type { Store } from './store.ts';
-import { deadline } from './timing.ts';
+import { breathe, deadline } from './timing.ts';
 import { type Key, type KubeObject, splitKey } from './types.ts';
 
 /** How a reconcile ended well. A thrown error is the fourth way: it is counted and tried again with back-off. */
@@ -58,12 +58,20 @@ export interface ControllerOptions {
 /** A key whose cache is behind is looked at again so often, to see whether that is still worth waiting for. */
 const LOOK_AGAIN_MS = 1_000;
 
+/**
+ * A reconcile that finds nothing to write may end without the loop having turned. After so many of them each worker lets it
+ * turn, or a resync of thousands would stop watches, probes and renewals until its end.
+ */
+const AT_ONCE = 4;
+
 /** Turns changes of sources into reconciles of keys. Run it by a Manager, or by `listen` and `work` yourself. */
 export class Controller {
   readonly name: string;
   readonly queue: WorkQueue;
   readonly #o: ControllerOptions;
   readonly #expected: Expectations;
+  /** Reconciles that ended in this turn of the loop. */
+  #inTurn = 0;
 
   constructor(options: ControllerOptions) {
     this.#o = options;
@@ -111,6 +119,11 @@ export class Controller {
         this.queue.done(item.key);
         this.#o.metrics?.activeWorkers.dec({ controller: this.name });
       }
+      if (this.#inTurn === 0)
+        setImmediate(() => {
+          this.#inTurn = 0;
+        });
+      if (++this.#inTurn >= AT_ONCE) await breathe();
     }
   }
 
