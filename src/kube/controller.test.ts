@@ -6,7 +6,7 @@ import { until } from '../../test/support/until.ts';
 import { Metrics } from '../lib/metrics.ts';
 import { Controller, type ControllerOptions, done, requeueAfter, terminal } from './controller.ts';
 import { kubeMetrics } from './metrics.ts';
-import { and, every, maps, not, objects, owns, specChanged } from './sources.ts';
+import { and, type Enqueue, every, external, maps, not, objects, owns, specChanged } from './sources.ts';
 import { Store } from './store.ts';
 import { type KubeObject, keyOf, resource } from './types.ts';
 
@@ -232,6 +232,23 @@ describe('Sources', () => {
       },
     );
     expect(keys).to.deep.equal(['n/a Part added live', 'n/a Part updated live']);
+  });
+
+  it('makes keys due by whatever else there is, until it is stopped', async () => {
+    const stop = new AbortController();
+    const keys: string[] = [];
+    let tell: Enqueue = () => {};
+    let left = false;
+    const source = external((enqueue) => {
+      tell = enqueue;
+      return () => {
+        left = true;
+      };
+    });
+    source.start((key, reason) => keys.push(`${key} ${reason}`), stop.signal);
+    tell('n/a', 'a poll');
+    stop.abort();
+    expect([keys, left]).to.deep.equal([['n/a a poll'], true]);
   });
 
   it('makes keys due by time', async () => {

@@ -190,6 +190,42 @@ describe('Manager', () => {
     expect(error.cause).to.have.property('message', 'broken');
   });
 
+  it('lets work in hand go on for its time after the stop, then ends it, and says what does not end', async () => {
+    const ends: string[] = [];
+    const complaints: string[] = [];
+    const telling = pino({ level: 'error' }, { write: (line: string) => void complaints.push(line) });
+    const manager = new Manager({ client: connect(), clock, log: telling, drainMs: 2_000 });
+    const maps = manager.cache(configMaps);
+    const never = new AbortController();
+    manager.add(
+      new Controller({
+        name: 'c',
+        clock,
+        log,
+        concurrency: 2,
+        sources: [objects(maps)],
+        reconcile: async (key, { signal }) => {
+          const until = key === 'n/deaf' ? never.signal : signal;
+          await new Promise((resolve) => until.addEventListener('abort', resolve, { once: true }));
+          ends.push(key);
+          return done;
+        },
+      }),
+    );
+    await user.create(configMaps, map('deaf'));
+    await user.create(configMaps, map('hears'));
+    const stop = new AbortController();
+    const running = manager.run(stop.signal);
+    await until('both in hand', () => (manager.status().queues as { c: { running: number } }).c.running === 2);
+    stop.abort();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(ends).to.deep.equal([]);
+    await running;
+    expect(ends).to.deep.equal(['n/hears']);
+    expect(complaints.join()).to.include('work that does not end was left').and.to.include('"c"');
+    never.abort();
+  });
+
   it('sends no apply that would change nothing, and mends what others change', async () => {
     const client = connect();
     const manager = new Manager({ client, clock, log });

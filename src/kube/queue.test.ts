@@ -97,6 +97,14 @@ describe('WorkQueue', () => {
     queue.stop();
   });
 
+  it('retries all keys together no faster than the bucket allows, whatever their own back-off', () => {
+    const { queue } = make();
+    const delays = Array.from({ length: 400 }, (_, i) => queue.addRateLimited(`k${i}`));
+    expect(new Set(delays.slice(0, 300))).to.deep.equal(new Set([5]));
+    expect(delays[399]).to.equal(2_000);
+    queue.stop();
+  });
+
   it('lets time pass between two starts of one key, without losing the add', async () => {
     const { clock, queue } = make({ minIntervalMs: 1_000 });
     queue.add('a');

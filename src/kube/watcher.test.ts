@@ -162,6 +162,44 @@ describe('watch', () => {
     await end();
   });
 
+  it('asks for watches of 290 s, give or take, so that many do not end together', async () => {
+    const seconds: number[] = [];
+    for (const random of [0, 0.5, 0.999]) {
+      const client = new Scripted();
+      client.watches.push(async function* (o) {
+        seconds.push(o.timeoutSeconds);
+        yield* silent(o);
+      });
+      const { end } = run(client, { random: () => random });
+      await settle();
+      await end();
+    }
+    expect(new Set(seconds).size).to.equal(3);
+    expect(seconds[1]).to.equal(290);
+    for (const s of seconds) expect(s).to.be.within(275, 305);
+  });
+
+  it('reads no further than its consumer has come', async () => {
+    const client = new Scripted();
+    let read = 0;
+    client.watches.push(async function* () {
+      for (let i = 0; i < 10; i++) {
+        read += 1;
+        yield line('ADDED', thing(`t${i}`, 60 + i));
+      }
+    });
+    const stop = new AbortController();
+    const events = watch(client, things, { signal: stop.signal });
+    for (let e = await events.next(); !e.done && e.value.type !== 'apply'; e = await events.next());
+    await settle();
+    expect(read).to.equal(1);
+    await events.next();
+    expect(read).to.equal(2);
+    stop.abort();
+    await events.return();
+    expect(client.clock.waiting).to.equal(0);
+  });
+
   it('opens a watch again on which nothing came, and one that ended in order without a pause', async () => {
     const client = new Scripted();
     client.watches.push(silent, lines(line('ADDED', thing('a', 60))));
