@@ -5,7 +5,7 @@ import {
   type ResultityNode,
   resources,
 } from '../src/api/index.ts';
-import { type KubeObject, type ResourceType, resource } from '../src/kube/index.ts';
+import { BUILTIN, type KubeObject, type ResourceType, resource } from '../src/kube/index.ts';
 import type {
   ConfigMap,
   Deployment,
@@ -25,16 +25,10 @@ export const KIND = {
   model: resource<ApprovedModel>(resources.ApprovedModel),
   network: resource<ResultityNetwork>(resources.ResultityNetwork),
   fleet: resource<ResultityFleet>(resources.ResultityFleet),
-  pod: resource<Pod>({ group: '', version: 'v1', plural: 'pods', kind: 'Pod' }),
-  kubernetesNode: resource<KubernetesNode>({
-    group: '',
-    version: 'v1',
-    plural: 'nodes',
-    kind: 'Node',
-    namespaced: false,
-  }),
-  configMap: resource<ConfigMap>({ group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }),
-  secret: resource<SecretObject>({ group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }),
+  pod: resource<Pod>(BUILTIN.pod),
+  kubernetesNode: resource<KubernetesNode>(BUILTIN.node),
+  configMap: resource<ConfigMap>(BUILTIN.configMap),
+  secret: resource<SecretObject>(BUILTIN.secret),
   networkPolicy: resource<NetworkPolicy>({
     group: 'networking.k8s.io',
     version: 'v1',

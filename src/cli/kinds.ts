@@ -5,7 +5,7 @@ import {
   type ResultityNode,
   resources,
 } from '../api/index.ts';
-import { type KubeObject, resource } from '../kube/index.ts';
+import { BUILTIN, type KubeObject, resource } from '../kube/index.ts';
 import type { ClusterNode, ClusterPod } from '../placement/index.ts';
 
 /** The parts of other kinds that the plugin reads. */
@@ -43,10 +43,10 @@ export const KIND = {
   model: resource<ApprovedModel>(resources.ApprovedModel),
   network: resource<ResultityNetwork>(resources.ResultityNetwork),
   fleet: resource<ResultityFleet>(resources.ResultityFleet),
-  pod: resource<PodObject>({ group: '', version: 'v1', plural: 'pods', kind: 'Pod' }),
-  secret: resource<SecretObject>({ group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }),
-  configMap: resource<ConfigMapObject>({ group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }),
-  machine: resource<ClusterNode>({ group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false }),
+  pod: resource<PodObject>(BUILTIN.pod),
+  secret: resource<SecretObject>(BUILTIN.secret),
+  configMap: resource<ConfigMapObject>(BUILTIN.configMap),
+  machine: resource<ClusterNode>(BUILTIN.node),
   event: resource<EventObject>({ group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event' }),
   claim: resource<ClaimObject>({
     group: 'resource.k8s.io',

@@ -1,7 +1,7 @@
 /**
  * kube: a small controller runtime. It knows no word of this project and could be lifted out.
  *
- * Reading order: types (objects, keys, resource types) → errors → kubeconfig (how to reach a cluster) → transport and
+ * Reading order: types (objects, keys, resource types), builtin → errors → kubeconfig (how to reach a cluster) → transport and
  * client (calls) → watcher (list and watch as a state machine) → store (the cache), optional (of a kind that may be
  * missing) → queue (what is due) with fair (turns over flows) → sources → controller (reconciles) → apply, expectations, finalizer, events (what reconciles use) → lease, manager (life and order)
  * → metrics, profile. timing, limiter and fingerprint are small helpers.
@@ -44,6 +44,7 @@
  *     await manager.run(terminationSignal(process));
  */
 export * from './apply.ts';
+export * from './builtin.ts';
 export * from './client.ts';
 export * from './controller.ts';
 export * from './errors.ts';
