@@ -7,6 +7,7 @@ import { facts, kitDocument, NODE_ID, resultityNetwork, resultityNode } from '..
 import type { Container, Pod } from '../pod-types.ts';
 import type { NodeFacts } from './facts.ts';
 import { desiredPod, templateHash } from './pod.ts';
+import { POD_RULES } from './pod-rules.ts';
 import { prepare } from './prepare.ts';
 
 const inputOf = (f: NodeFacts) => {
@@ -208,6 +209,16 @@ describe('the desired pod', () => {
       endpoint: 'https://io.example',
       proxy: 'http://proxy.example:3128',
     });
+  });
+
+  it('keeps to the commands, variables and mounts that the admission policy lets the operator make', () => {
+    const { commands, env: variables, mounts } = POD_RULES;
+    for (const c of containers(podOf(everything))) {
+      const name = c.name as keyof typeof commands;
+      expect(commands[name]).to.include(c.command?.join(' '));
+      expect(variables[name]).to.include.members(Object.keys(env(c)));
+      expect(mounts[name]).to.include.members((c.volumeMounts ?? []).map((m) => m.mountPath));
+    }
   });
 
   it('pulls through the mirror and keeps the digest', () => {
