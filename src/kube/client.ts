@@ -99,7 +99,10 @@ export class KubeClient {
     this.#transport = new Transport({ ...o, clock: this.clock, qps: o.qps ?? 200, burst: o.burst ?? 400 });
   }
 
-  /** From now on each write (but on the lease lane) asks first; a refusal throws kube_not_leader and sends nothing. */
+  /**
+   * From now on each write (but on the lease lane) asks, again whenever it is sent after a wait; a refusal throws
+   * kube_not_leader and sends nothing.
+   */
   gateWrites(mayWrite: () => boolean): void {
     this.#mayWrite = mayWrite;
   }
@@ -297,9 +300,12 @@ export class KubeClient {
   }
 
   async #write<T>(call: Call): Promise<T> {
-    if (call.lane !== 'lease' && !this.#mayWrite())
-      throw new KubeError('kube_not_leader', `${call.verb} ${call.path}: refused, this process does not lead`);
-    return (await this.#call(call)) as T;
+    const gate = (): void => {
+      if (call.lane !== 'lease' && !this.#mayWrite())
+        throw new KubeError('kube_not_leader', `${call.verb} ${call.path}: refused, this process does not lead`);
+    };
+    gate();
+    return (await this.#call({ ...call, gate })) as T;
   }
 }
 

@@ -33,3 +33,39 @@ export class TokenBucket {
     this.#tokens = Math.min(this.#burst, this.#tokens + 1);
   }
 }
+
+/** So many at a time; the others wait in the order they came. */
+export class Slots {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  /** Resolves with what gives the slot back, to be called once; rejects with the reason of `signal` when that ends first. */
+  async take(signal: AbortSignal): Promise<() => void> {
+    if (this.#free > 0) this.#free -= 1;
+    else
+      await new Promise<void>((resolve, reject) => {
+        const leave = (): void => {
+          this.#waiting.delete(go);
+          reject(signal.reason);
+        };
+        const go = (): void => {
+          signal.removeEventListener('abort', leave);
+          resolve();
+        };
+        signal.addEventListener('abort', leave, { once: true });
+        this.#waiting.add(go);
+      });
+    return () => {
+      const [next] = this.#waiting;
+      if (next === undefined) this.#free += 1;
+      else {
+        this.#waiting.delete(next);
+        next();
+      }
+    };
+  }
+}

@@ -2,7 +2,7 @@ import { Agent, type Dispatcher } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { ApiError, apiErrorFrom, KubeError } from './errors.ts';
 import type { Connection, TlsMaterial } from './kubeconfig.ts';
-import { TokenBucket } from './limiter.ts';
+import { Slots, TokenBucket } from './limiter.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { deadline, pause } from './timing.ts';
 
@@ -20,6 +20,8 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
   readonly lane?: Lane | undefined;
+  /** Called each time right before it is sent; what it throws ends the call, and nothing is sent. */
+  readonly gate?: (() => void) | undefined;
 }
 
 export interface TransportOptions {
@@ -48,6 +50,7 @@ const TLS_CHECK_MS = 60_000;
 const MAX_RETRIES = 5;
 const MAX_RETRY_AFTER_MS = 30_000;
 const LEASE_QPS = 5;
+const CALL_CONNECTIONS = 8;
 /** Safe to send twice: the second time changes nothing that the first has not. */
 const REPEATABLE: ReadonlySet<Verb> = new Set(['get', 'list', 'apply']);
 
@@ -67,6 +70,8 @@ export class Transport {
   readonly #o: TransportOptions;
   readonly #base: URL;
   readonly #buckets: Record<Lane, TokenBucket>;
+  /** A call that has to wait for a connection waits here, where it can still be refused. */
+  readonly #slots = new Slots(CALL_CONNECTIONS);
   #agents: Agents | undefined;
   #checkedAt = Number.NEGATIVE_INFINITY;
   #loading: Promise<Agents> | undefined;
@@ -181,9 +186,12 @@ export class Transport {
   ): Promise<R> {
     const count = (code: string): void =>
       this.#o.metrics?.requests.inc({ code, method: call.method, host: this.#base.host });
+    let release: (() => void) | undefined;
     try {
       const agents = await this.#current();
       const authorization = await this.#o.connection.authorization(fresh);
+      if (call.verb !== 'watch' && call.lane !== 'lease') release = await this.#slots.take(signal);
+      call.gate?.();
       const agent = call.verb === 'watch' ? agents.watches : call.lane === 'lease' ? agents.leases : agents.calls;
       const response = await agent.request({
         origin: this.#base.origin,
@@ -211,6 +219,8 @@ export class Transport {
       if (error instanceof KubeError || signal.aborted) throw error;
       count('<error>');
       throw new KubeError('kube_network', `${step(call)}: no answer from ${this.#base.host}`, { cause: error });
+    } finally {
+      release?.();
     }
   }
 
@@ -236,7 +246,7 @@ export class Transport {
     this.#checkedAt = this.#o.clock.monotonic();
     const key = JSON.stringify([tls.ca, tls.cert, tls.key?.reveal(), tls.serverName, tls.insecure]);
     if (old?.key === key) return old;
-    this.#agents = { key, calls: agent(tls, 8), leases: agent(tls, 1), watches: agent(tls, 0) };
+    this.#agents = { key, calls: agent(tls, CALL_CONNECTIONS), leases: agent(tls, 1), watches: agent(tls, 0) };
     if (old) void Promise.allSettled([old.calls.close(), old.leases.close(), old.watches.close()]);
     return this.#agents;
   }

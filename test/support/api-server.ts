@@ -29,8 +29,23 @@ export interface ApiServer {
    * served: it looks for new kinds twice a minute only.
    */
   collectGarbage(): Promise<void>;
+  /** Every write so far that was answered with success, Events and Leases too; empty unless the server was started with `audit`. */
+  writes(): readonly AuditedWrite[];
   /** The API server first, then etcd, then the folder. Safe to call twice. */
   stop(): Promise<void>;
+}
+
+/** One write as the API server's audit log has it. */
+export interface AuditedWrite {
+  readonly user: string;
+  readonly verb: string;
+  /** Plural of the kind, with its subresource: `pods/status`. */
+  readonly resource: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** When the server had the request, and when it had answered, wall clock, ms. */
+  readonly from: number;
+  readonly to: number;
 }
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -53,7 +68,7 @@ process.once('exit', () => {
 });
 
 /** @throws Error with the end of the log when a program does not come up within 60 s. */
-export async function startApiServer(): Promise<ApiServer> {
+export async function startApiServer({ audit = false } = {}): Promise<ApiServer> {
   const { RESULTITY_KUBERNETES: kubernetes } = process.env;
   const programs = await ensurePrograms(
     ['etcd', 'kube-apiserver'],
@@ -99,9 +114,33 @@ export async function startApiServer(): Promise<ApiServer> {
     '--service-cluster-ip-range=10.96.0.0/24',
     '--authorization-mode=RBAC',
     '--allow-privileged=true',
+    ...(audit
+      ? [
+          `--audit-policy-file=${auditPolicy(folder)}`,
+          `--audit-log-path=${join(folder, 'audit.log')}`,
+          '--audit-log-mode=blocking',
+        ]
+      : []),
     // No controllers run, so no namespace gets the ServiceAccount that this plug-in would ask for.
     '--disable-admission-plugins=ServiceAccount',
   ]);
+  const writes = (): AuditedWrite[] =>
+    audit
+      ? read('audit.log')
+          .split('\n')
+          .filter((line) => line !== '')
+          .map((line) => JSON.parse(line) as Json)
+          .filter(({ responseStatus }) => responseStatus?.code < 300)
+          .map(({ user, verb, objectRef: at, requestReceivedTimestamp, stageTimestamp }) => ({
+            user: user.username,
+            verb,
+            resource: at.subresource === undefined ? at.resource : `${at.resource}/${at.subresource}`,
+            namespace: at.namespace ?? '',
+            name: at.name ?? '',
+            from: Date.parse(requestReceivedTimestamp),
+            to: Date.parse(stageTimestamp),
+          }))
+      : [];
   let collector: ChildProcess | undefined;
   const collectGarbage = async (): Promise<void> => {
     const manager = await ensurePrograms(['kube-controller-manager'], quietProgress);
@@ -149,7 +188,16 @@ export async function startApiServer(): Promise<ApiServer> {
     await stop();
     throw error;
   }
-  return { url, kubeconfig, admin, call, collectGarbage, stop };
+  return { url, kubeconfig, admin, call, collectGarbage, writes, stop };
+}
+
+/** Of writes alone, once they are answered. */
+function auditPolicy(folder: string): string {
+  const path = join(folder, 'audit-policy.yaml');
+  const rules = [{ level: 'Metadata', verbs: ['create', 'update', 'patch', 'delete'] }, { level: 'None' }];
+  const omitStages = ['RequestReceived'];
+  writeFileSync(path, JSON.stringify({ apiVersion: 'audit.k8s.io/v1', kind: 'Policy', omitStages, rules }));
+  return path;
 }
 
 function start(folder: string, name: string, program: string, args: readonly string[]): ChildProcess {
