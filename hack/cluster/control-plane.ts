@@ -146,6 +146,9 @@ export function scheduler(program: string, layout: Layout, port: number): Daemon
       '--bind-address=127.0.0.1',
       `--secure-port=${port}`,
       '--leader-elect=false',
+      // By default it binds 50 pods a second: fewer than an operator makes.
+      '--kube-api-qps=1000',
+      '--kube-api-burst=1000',
     ],
   };
 }

@@ -1,5 +1,5 @@
 import type { SnapshotDocument } from '../../src/config/document.ts';
-import { type Key, stableJson } from '../../src/kube/index.ts';
+import type { Key } from '../../src/kube/index.ts';
 import type { Address, NodeStatus } from '../../src/protocol/index.ts';
 import type { Sight } from '../node/facts.ts';
 
@@ -111,4 +111,4 @@ export class NetworkViews {
 
 /** What of a status matters to conditions; ages change with every answer. */
 const shape = (status: NodeStatus | undefined): string =>
-  status === undefined ? '' : stableJson({ state: status.state, reasons: status.reasons });
+  status === undefined ? '' : [status.state, ...status.reasons].join(' ');
