@@ -14,7 +14,7 @@ const SEEDS = 30;
 const HOUR = 3_600_000;
 
 describe('node and network in one process, under a fake clock, a fake network and seeded faults', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let published: Published;
   const reports: SimReport[] = [];
   before(async () => {
