@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { writeFileWhole } from '../lib/index.ts';
 import { API_SERVICE_ADDRESS, BRIDGE_ADDRESS, type Layout, POD_CIDR, peerOf, SERVICE_CIDR } from './layout.ts';
 import { kubeconfigOf, type Subject, writePki } from './pki.ts';
+import type { Profile } from './state.ts';
 
 /** Addresses of the control plane, which differ between the namespaces (fixed ports) and the host (free ports). */
 export interface ControlPlaneAddresses {
@@ -116,7 +117,7 @@ export function apiServer(program: string, layout: Layout, addresses: ControlPla
   };
 }
 
-export function controllerManager(program: string, layout: Layout, port: number): Daemon {
+export function controllerManager(program: string, layout: Layout, port: number, profile: Profile): Daemon {
   const { pki } = layout.paths;
   return {
     name: 'kube-controller-manager',
@@ -130,6 +131,8 @@ export function controllerManager(program: string, layout: Layout, port: number)
       `--secure-port=${port}`,
       '--allocate-node-cidrs',
       `--cluster-cidr=${POD_CIDR}`,
+      // Where all machines are simulated there may be thousands; no pod of theirs has an address.
+      ...(profile === 'node' ? [] : ['--node-cidr-mask-size=28']),
       '--leader-elect=false',
       `--cluster-signing-cert-file=${pki}/ca.crt`,
       `--cluster-signing-key-file=${pki}/ca.key`,

@@ -295,7 +295,7 @@ class Starter {
     await this.#wait('the API server', 60_000, async () => (await admin.call('GET', '/readyz')).status === 200);
     if (controllers) {
       const [manager, schedule] = this.#profile === 'node' ? [10257, 10259] : await freePorts(2);
-      await this.#start(controllerManager(programPath('kube-controller-manager'), layout, manager ?? 0));
+      await this.#start(controllerManager(programPath('kube-controller-manager'), layout, manager ?? 0, this.#profile));
       await this.#start(scheduler(programPath('kube-scheduler'), layout, schedule ?? 0));
       await this.#wait('the default service account', 30_000, async () => {
         const answer = await admin.call('GET', '/api/v1/namespaces/default/serviceaccounts/default');
