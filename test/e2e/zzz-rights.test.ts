@@ -10,30 +10,45 @@ interface AuditEvent {
   readonly requestReceivedTimestamp: string;
   readonly verb: string;
   readonly user: { readonly username: string };
-  readonly objectRef?: { readonly apiGroup?: string; readonly resource: string; readonly subresource?: string };
-  readonly responseStatus?: { readonly code: number };
+  readonly objectRef?: {
+    readonly apiGroup?: string;
+    readonly resource: string;
+    readonly subresource?: string;
+    readonly name?: string;
+  };
+  readonly responseStatus?: { readonly code: number; readonly message?: string };
 }
 
 const OPERATOR = `system:serviceaccount:${SYSTEM_NAMESPACE}:resultity`;
 /** An eye on the SDK's own questions, which everybody may ask. */
 const EVERYBODY = new Set(['selfsubjectaccessreviews', 'selfsubjectrulesreviews', 'selfsubjectreviews']);
 
-/** What the operator asked of the API server in the whole run, from its audit log: `verb group/resource` → answers. */
-const asked = (): Map<string, Set<number>> => {
+/** The lines of the API server's audit log that hold a text. */
+const audited = (text: string): readonly AuditEvent[] => {
   const { auditLog } = e2e().target.cluster ?? { auditLog: '' };
   const dir = dirname(auditLog);
+  return readdirSync(dir)
+    .filter((name) => name.startsWith('audit'))
+    .flatMap((file) => readFileSync(join(dir, file), 'utf8').split('\n'))
+    .flatMap((line) => (line.includes(text) ? [JSON.parse(line) as AuditEvent] : []));
+};
+
+/** What the operator asked of the API server in the whole run. */
+const events = (): readonly AuditEvent[] =>
+  audited(OPERATOR).filter(({ user, requestReceivedTimestamp }) => {
+    const at = Date.parse(requestReceivedTimestamp);
+    return user.username === OPERATOR && (at < previousRights.since || at > previousRights.until);
+  });
+
+/** `verb group/resource` → answers. */
+const asked = (): Map<string, Set<number>> => {
   const found = new Map<string, Set<number>>();
-  for (const file of readdirSync(dir).filter((name) => name.startsWith('audit')))
-    for (const line of readFileSync(join(dir, file), 'utf8').split('\n')) {
-      if (!line.includes(OPERATOR)) continue;
-      const { verb, user, objectRef, responseStatus, requestReceivedTimestamp } = JSON.parse(line) as AuditEvent;
-      const at = Date.parse(requestReceivedTimestamp);
-      if (at >= previousRights.since && at <= previousRights.until) continue;
-      if (user.username !== OPERATOR || !objectRef || EVERYBODY.has(objectRef.resource)) continue;
-      const resource = objectRef.subresource ? `${objectRef.resource}/${objectRef.subresource}` : objectRef.resource;
-      const key = `${verb} ${objectRef.apiGroup ?? ''}/${resource}`;
-      found.set(key, (found.get(key) ?? new Set()).add(responseStatus?.code ?? 0));
-    }
+  for (const { verb, objectRef, responseStatus } of events()) {
+    if (!objectRef || EVERYBODY.has(objectRef.resource)) continue;
+    const resource = objectRef.subresource ? `${objectRef.resource}/${objectRef.subresource}` : objectRef.resource;
+    const key = `${verb} ${objectRef.apiGroup ?? ''}/${resource}`;
+    found.set(key, (found.get(key) ?? new Set()).add(responseStatus?.code ?? 0));
+  }
   return found;
 };
 
@@ -65,6 +80,14 @@ describe('the operator’s rights', () => {
     const forbidden = [...asked()].filter(([, codes]) => codes.has(403)).map(([what]) => what);
     expect(asked().size, 'the log has the operator in it').to.be.greaterThan(20);
     expect(forbidden).to.deep.equal([]);
+  });
+  it('were never narrowed by the chart’s admission policies: whatever it wrote was let in', () => {
+    const made = audited('validatingadmissionpolicies')
+      .filter(({ responseStatus }) => responseStatus?.code === 201)
+      .map(({ objectRef }) => objectRef?.name);
+    expect(made).to.include.members(['images', 'operator-pods', 'operator-specs'].map((name) => `resultity-${name}`));
+    const refused = events().filter((event) => event.responseStatus?.message?.includes('ValidatingAdmissionPolicy'));
+    expect(refused.map((event) => event.responseStatus?.message)).to.deep.equal([]);
   });
   it('never let it read a Secret', () => {
     const secrets = [...asked().keys()].filter((what) => what.endsWith('/secrets'));
