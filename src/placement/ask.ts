@@ -1,7 +1,6 @@
 import type { Placement, Pool, ResultityNodeSpec, Storage, Toleration } from '../api/index.ts';
 import { type FitVerdict, planFit } from './fit.ts';
 import { offersOf, resourceOf } from './groups.ts';
-import type { GpuOffer } from './inventory.ts';
 import {
   type FitLimits,
   type GpuNeed,
@@ -11,6 +10,7 @@ import {
   obstacleText,
   wantedCount,
 } from './obstacles.ts';
+import type { GpuOffer } from './offers.ts';
 import { quantityMiB } from './quantity.ts';
 
 export type Accelerator = 'nvidia' | 'amd' | 'cpu';

@@ -1,6 +1,6 @@
 import type { KubeObject } from '../kube/index.ts';
 import { gpuProblem } from './accelerators.ts';
-import type { NodeFacts, PodUse } from './inventory.ts';
+import type { NodeFacts, PodUse } from './offers.ts';
 import { quantityMiB } from './quantity.ts';
 
 /** The part of Kubernetes' Node that the planner reads. */

@@ -1,5 +1,4 @@
 import { freeForOwn, groupsOf, type OfferGroup, offersOf, resourceOf } from './groups.ts';
-import type { GpuOffer } from './inventory.ts';
 import {
   type FitLimits,
   type GpuNeed,
@@ -12,6 +11,7 @@ import {
   wantedCount,
   wantedMiB,
 } from './obstacles.ts';
+import type { GpuOffer } from './offers.ts';
 import { grouped } from './quantity.ts';
 import { notSelected } from './select.ts';
 

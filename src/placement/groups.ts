@@ -1,6 +1,6 @@
 import { migResource } from './accelerators.ts';
-import type { GpuOffer } from './inventory.ts';
 import type { FitLimits, OfferKind } from './obstacles.ts';
+import type { GpuOffer } from './offers.ts';
 import { notSelected, type Selection } from './select.ts';
 
 /** Offers that differ in nothing but the node's name and what is free: judged once. */

@@ -1,5 +1,5 @@
 import { assertNever } from '../lib/index.ts';
-import type { GpuOffer } from './inventory.ts';
+import type { GpuOffer } from './offers.ts';
 import { grouped } from './quantity.ts';
 import { type Selection, type Toleration, untolerated } from './select.ts';
 

@@ -1,4 +1,4 @@
-import type { NodeFacts } from './inventory.ts';
+import type { NodeFacts } from './offers.ts';
 
 export interface Toleration {
   readonly key?: string;

@@ -2,8 +2,8 @@ import type { ApprovedModel, ResultityFleet, ResultityNetwork, ResultityNode } f
 import { type AskedModel, fitOfNode, gpuWanted, limitsOf, needOf, placementIn } from './ask.ts';
 import { assignModel, type Candidate } from './assign.ts';
 import { type FitVerdict, type NodeView, planFit, viewNodes } from './fit.ts';
-import type { GpuOffer } from './inventory.ts';
 import { wantedCount, wantedMiB } from './obstacles.ts';
+import type { GpuOffer } from './offers.ts';
 import { grouped } from './quantity.ts';
 import { fixOf, notOfPlacement } from './remedies.ts';
 
