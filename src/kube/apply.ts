@@ -26,7 +26,8 @@ export interface Applied<T> {
  */
 export class Applier {
   readonly #o: ApplierOptions;
-  readonly #last = new Map<string, { intent: string; left: string }>();
+  /** Per object what was intended last, and how that left the object: the server's answer, then the cache's own. */
+  readonly #last = new Map<string, { readonly intent: string; left: KubeObject }>();
 
   constructor(options: ApplierOptions) {
     this.#o = options;
@@ -63,11 +64,12 @@ export class Applier {
     const last = this.#last.get(at);
     // A new process has applied nothing yet: an object that is just as intended was applied by the one before it.
     if (live && !status && last === undefined && isAsIntended(live, store.project(intent))) {
-      this.#last.set(at, { intent: wanted, left: shape(live, false) });
+      this.#last.set(at, { intent: wanted, left: live });
       this.#o.metrics?.applies.inc({ kind: type.kind, outcome: 'skipped' });
       return { object: live, sent: false };
     }
-    if (live && last?.intent === wanted && last.left === shape(live, status)) {
+    if (live && last?.intent === wanted && isSame(last.left, live, status)) {
+      last.left = live;
       this.#o.metrics?.applies.inc({ kind: type.kind, outcome: 'skipped' });
       return { object: live, sent: false };
     }
@@ -77,7 +79,7 @@ export class Applier {
       const answer = status
         ? await this.#o.client.applyStatus(type, intent, call)
         : await this.#o.client.apply(type, intent, call);
-      this.#last.set(at, { intent: wanted, left: shape(store.project(answer), status) });
+      this.#last.set(at, { intent: wanted, left: store.project(answer) });
       this.#o.metrics?.applies.inc({ kind: type.kind, outcome: 'sent' });
       return { object: answer, sent: true };
     } catch (error) {
@@ -104,6 +106,11 @@ const isAsIntended = (live: KubeObject, intent: KubeObject): boolean => {
     rest(live) === rest(intent)
   );
 };
+
+/** Whether nothing that an apply can have set differs. Two of one version are the same without a look. */
+const isSame = (a: KubeObject, b: KubeObject, status: boolean): boolean =>
+  (a.metadata?.uid === b.metadata?.uid && a.metadata?.resourceVersion === b.metadata?.resourceVersion) ||
+  shape(a, status) === shape(b, status);
 
 /** Objects of a store never change, so each is looked at once. */
 const shapes = { main: new WeakMap<KubeObject, string>(), status: new WeakMap<KubeObject, string>() };
