@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import type { ApprovedModel, ResultityFleet, ResultityNetwork, ResultityNode } from '../src/api/index.ts';
+import {
+  type ApprovedModel,
+  isTrue,
+  type ResultityFleet,
+  type ResultityNetwork,
+  type ResultityNode,
+} from '../src/api/index.ts';
 import { ApiDouble } from '../test/support/api-double.ts';
 import {
   activeAgent,
@@ -98,6 +104,27 @@ describe('the operator over the API double', function () {
         .map((w) => `${w.method} ${w.path}`),
     ).to.deep.equal([]);
     expect(condition('Ready', node())?.status).to.equal('True');
+  });
+
+  it('writes four times until a node has its pod: a thousand of them are waited for', async () => {
+    const { client } = await start();
+    await client.create(KIND.network, networkManifest(network, NS) as unknown as ResultityNetwork);
+    const inForce = () => api.objects<ResultityNetwork>('resultitynetworks')[0]?.status?.conditions;
+    await until('the network', () => isTrue(inForce(), 'Ready'));
+    const before = api.writes().length;
+    await client.create(KIND.node, nodeManifest('gpu-a', NS) as unknown as ResultityNode);
+    await until('its status', () => node()?.status?.podUID !== undefined);
+    const own = api
+      .writes()
+      .slice(before)
+      .filter((w) => /\/(resultitynodes\/|secrets|pods)/.test(w.path))
+      .map((w) => `${w.method} ${w.path.replace(/^.*\/namespaces\/[^/]+\//, '')}`);
+    expect(own).to.deep.equal([
+      'PATCH resultitynodes/gpu-a',
+      'POST secrets',
+      'POST pods',
+      'PATCH resultitynodes/gpu-a/status',
+    ]);
   });
 
   it('finds a resource of any name on the Kubernetes nodes, as soon as a node asks for it', async () => {

@@ -85,6 +85,7 @@ describe('Store', () => {
     expect(() => Object.assign(kept?.spec ?? {}, { colour: 'green' })).to.throw(TypeError);
     store.handle({ type: 'apply', object: thing('a', 2, 'blue') });
     expect([store.byIndex('colour', 'red').length, store.byIndex('colour', 'blue').length]).to.deep.equal([0, 1]);
+    expect([store.countByIndex('colour', 'red'), store.countByIndex('colour', 'blue')]).to.deep.equal([0, 1]);
     store.handle({ type: 'delete', object: thing('a', 3, 'blue') });
     expect([store.size, store.byIndex('colour', 'blue').length, store.version]).to.deep.equal([0, 0, 3n]);
   });
