@@ -265,6 +265,7 @@ export class NodeApply {
         uid: step.uid,
         signal,
         ...(step.force ? { gracePeriodSeconds: 0 } : {}),
+        ...(step.graceSeconds === undefined ? {} : { gracePeriodSeconds: step.graceSeconds }),
       });
     } catch (error) {
       if (isNotFound(error) || isConflict(error)) return;

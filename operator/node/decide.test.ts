@@ -158,6 +158,12 @@ describe('a node that is being deleted', () => {
     expect(why(leaving('Active', { now: Date.parse('2026-11-21T10:30:00Z') }))).to.equal('drain timed out');
     expect(why(leaving(undefined))).to.equal('nothing to drain');
   });
+  it('gives a pod whose agent never spoke no time to drain: it may have missed the one SIGTERM that it gets', () => {
+    const graceOf = (f: NodeFacts): unknown =>
+      (decideNode(f).steps.find((s) => s.do === 'deletePod') as { graceSeconds?: number } | undefined)?.graceSeconds;
+    expect(graceOf(leaving(undefined))).to.equal(60);
+    expect(graceOf(leaving('Drained'))).to.equal(undefined);
+  });
   it('waits for the pod’s object to be gone, and needs no network for it', () => {
     const f = leaving('Drained', { network: { at: 'missing' } });
     expect(

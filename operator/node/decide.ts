@@ -8,6 +8,7 @@ import { nodeIdOf } from './ground.ts';
 import { fenced, gpuLostFor, MOVE_AFTER_MS, OUT_OF_SERVICE } from './machine.ts';
 import { phaseOf } from './phase.ts';
 import { desiredPod, hashOf, podLabels, templateHash } from './pod.ts';
+import { AFTER_DRAIN_SECONDS } from './pod-containers.ts';
 import type { PodInput } from './pod-input.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import { pullPod } from './pull.ts';
@@ -42,7 +43,14 @@ export type Step =
   | { readonly do: 'rememberRollback'; readonly value: RolledBack }
   /** What an agent said whose pod is gone is true no more. */
   | { readonly do: 'forgetAgent' }
-  | { readonly do: 'deletePod'; readonly uid: string; readonly force: boolean; readonly why: string };
+  | {
+      readonly do: 'deletePod';
+      readonly uid: string;
+      readonly force: boolean;
+      /** Instead of the pod's own. */
+      readonly graceSeconds?: number;
+      readonly why: string;
+    };
 
 /** What the operator's part of the status shall say; conditions still without their times. */
 export interface StatusIntent {
@@ -251,9 +259,13 @@ const leaving = (facts: NodeFacts): Decision => {
     const began = Date.parse(node.metadata.deletionTimestamp ?? '');
     const left = began + node.spec.drain.timeoutSeconds * 1000 - now;
     const reports = phase !== undefined && node.status?.podUID === uidOf(own) && own.status?.phase === 'Running';
-    if (phase === 'Drained') steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'drained' });
-    else if (!reports) steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'nothing to drain' });
-    else if (left <= 0) steps.push({ do: 'deletePod', uid: uidOf(own), force: false, why: 'drain timed out' });
+    const away = (why: string, bound: { graceSeconds?: number } = {}): Step => {
+      return { do: 'deletePod', uid: uidOf(own), force: false, why, ...bound };
+    };
+    if (phase === 'Drained') steps.push(away('drained'));
+    // A SIGTERM before the agent's process takes its first breath is lost, and the kubelet sends no second one.
+    else if (!reports) steps.push(away('nothing to drain', { graceSeconds: AFTER_DRAIN_SECONDS }));
+    else if (left <= 0) steps.push(away('drain timed out'));
     else {
       againMs = left;
       const mark = marks(own, { [ANNOTATION.drain]: 'true' }, undefined);

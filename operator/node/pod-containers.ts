@@ -19,7 +19,7 @@ export const COMMAND = {
 } as const;
 
 /** What comes after the drain: the agent's goodbye, the engine's end (the launcher keeps 20 s of it for itself). */
-const AFTER_DRAIN_SECONDS = 60;
+export const AFTER_DRAIN_SECONDS = 60;
 
 /** One budget that all containers share. */
 export const graceSeconds = (spec: Pick<ResultityNodeSpec, 'drain'>): number =>
