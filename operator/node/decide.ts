@@ -47,7 +47,6 @@ export type Step =
       readonly do: 'deletePod';
       readonly uid: string;
       readonly force: boolean;
-      /** Instead of the pod's own. */
       readonly graceSeconds?: number;
       readonly why: string;
     };
