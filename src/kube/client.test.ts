@@ -175,7 +175,8 @@ describe('KubeClient', () => {
     stop.abort();
   });
 
-  it('hands the lines of a list of 40 MB out in parts between which the loop turns', async () => {
+  it('hands the lines of a list of 40 MB out in parts between which the loop turns', async function () {
+    this.timeout(60_000);
     const client = connect();
     const stop = new AbortController();
     const turns = new LoopTurns();
@@ -191,7 +192,7 @@ describe('KubeClient', () => {
     );
     await until('the watch', () => double.openWatches === 1);
     for (let i = 0; i < 10; i++) double.say(Array.from({ length: 1_000 }, () => line).join('\n'));
-    await until('all lines', () => read === 10_000, 15_000);
+    await until('all lines', () => read === 10_000, 50_000);
     stop.abort();
     await reading;
     expect(turns.most()).to.be.at.most(2 * LINES_AT_ONCE);
