@@ -6,6 +6,7 @@ import {
   changed,
   controllerOf,
   done,
+  isConflict,
   isNotFound,
   joinKey,
   type KubeClient,
@@ -58,6 +59,9 @@ const BATCH = 25;
 /** Fleets at the same time: one that the API server keeps waiting holds up no other. */
 const WORKERS = 4;
 
+/** When a node that should go was written meanwhile: the cache shows it by then. */
+const SEEN_AGAIN_MS = 200;
+
 /** Keeps as many nodes as a fleet asks for; the nodes do the rest. */
 export const fleetController = (o: FleetControllerOptions): Controller => {
   const conditions = new ConditionGauges(o.metrics.fleetCondition);
@@ -103,10 +107,14 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
     await budgets.keep(fleet, decision.minAvailable, signal);
     const removed = decision.remove.slice(0, left);
     for (const member of removed) {
+      const { resourceVersion } = nodes.find((n) => n.metadata.name === member)?.metadata ?? {};
       log.info({ node: member }, 'scaling down');
-      await o.client.delete(KIND.node, { name: member, namespace }, { signal }).catch((error: unknown) => {
+      try {
+        await o.client.delete(KIND.node, { name: member, namespace }, { resourceVersion, signal });
+      } catch (error) {
+        if (isConflict(error)) return SEEN_AGAIN_MS;
         if (!isNotFound(error)) throw error;
-      });
+      }
       applier.forget(KIND.node, joinKey(namespace, member));
     }
     return left === removed.length ? 0 : decision.againMs;

@@ -93,6 +93,17 @@ describe('the decision about a fleet', () => {
     expect(up.status.identities, 'it stays on record').to.deep.equal(down.status.identities);
   });
 
+  it('knows the key of a node whose status does not tell of it yet by the note that was made before the key', () => {
+    const young = member(1);
+    const noted = {
+      ...young,
+      metadata: { ...young.metadata, annotations: { 'resultity.com/node-id': `0x${'b'.repeat(40)}` } },
+      status: {},
+    } as ResultityNode;
+    const { status } = decide(fleetOf(1), [member(0), noted]);
+    expect(status.identities).to.deep.equal([{ name: 'f-1', secretName: `f-1-0x${'b'.repeat(40)}` }]);
+  });
+
   it('keeps no identity that the template says not to retain, nor one that never was', () => {
     const gone = member(1);
     const forgotten = { ...gone, spec: { ...gone.spec, identity: { retain: false } } };

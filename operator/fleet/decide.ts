@@ -15,7 +15,7 @@ import {
 } from '../../src/api/index.ts';
 import { placementIn } from '../../src/placement/index.ts';
 import { bounded, keySecretName } from '../names.ts';
-import { brakeText, countOf, isSurge, isTooMany, surgeLimit } from '../node/index.ts';
+import { brakeText, countOf, isSurge, isTooMany, nodeIdOf, surgeLimit } from '../node/index.ts';
 import { decideSurge, type Spare, type Verdict } from './surge.ts';
 
 export interface FleetFacts {
@@ -30,7 +30,10 @@ export interface FleetFacts {
 export interface FleetDecision {
   /** Nodes that shall exist, with their spec. */
   readonly wanted: readonly Wanted[];
-  /** Nodes above the wanted number, the least useful first; their own finalizer drains them. Only once the status is written. */
+  /**
+   * Nodes above the wanted number, the least useful first; their own finalizer drains them. Only once the status is written,
+   * and only as they were seen: one that was given its key since then would leave without its identity on record.
+   */
   readonly remove: readonly string[];
   /** Pods that a voluntary eviction must leave: an integer, as a share of pods without a scalable owner blocks every drain. */
   readonly minAvailable: number;
@@ -160,11 +163,13 @@ const MOST_IDENTITIES = 1024;
 /** Names that were scaled away with the key each had, the newest kept when there are too many. */
 const identitiesOf = (fleet: ResultityFleet, removed: readonly ResultityNode[]): FleetIdentity[] => {
   const known = new Map((fleet.status?.identities ?? []).map((i) => [i.name, i.secretName]));
-  for (const { metadata, spec, status } of removed) {
-    const name = metadata.name ?? '';
-    if (!spec.identity.retain || status?.nodeId === undefined) continue;
+  for (const node of removed) {
+    const name = nameOf(node);
+    const { retain, secretRef } = node.spec.identity;
+    const nodeId = nodeIdOf(node);
+    if (!retain || nodeId === undefined) continue;
     known.delete(name);
-    known.set(name, spec.identity.secretRef?.name ?? keySecretName(name, status.nodeId));
+    known.set(name, secretRef?.name ?? keySecretName(name, nodeId));
   }
   return [...known].slice(-MOST_IDENTITIES).map(([name, secretName]) => ({ name, secretName }));
 };

@@ -25,5 +25,6 @@ export {
 } from './controller.ts';
 export type { NodeSettings } from './facts.ts';
 export { BY_GROUP, BY_MODEL, BY_NETWORK, BY_POD, groupOf, modelOf, podUidsOf } from './gather.ts';
+export { nodeIdOf } from './ground.ts';
 export { isSurge, SURGE_WAIT_MS, stageOf, surgeLimit } from './surge.ts';
 export { countOf } from './turns.ts';
