@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Daemon } from './control-plane.ts';
 import type { Layout } from './layout.ts';
@@ -7,6 +7,14 @@ import type { Layout } from './layout.ts';
 export const SAMPLE_DEVICES = { resourceName: 'example.com/resource', ids: ['Dev-1', 'Dev-2'] } as const;
 /** Where it makes a file for each device that it hands out; pods see it under the same path. Not removed by the plug-in. */
 export const sampleDeviceFile = (id: string): string => `/tmp/${id}`;
+
+/** Takes those files away. An empty folder in the place of one was made by a container's start while the file was gone. */
+export const removeSampleDevices = (): void => {
+  for (const path of SAMPLE_DEVICES.ids.map(sampleDeviceFile)) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) rmdirSync(path);
+    else rmSync(path, { force: true });
+  }
+};
 
 /**
  * Kubernetes' sample device plug-in: two made-up devices that the kubelet itself advertises and hands out. Started when the

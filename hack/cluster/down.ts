@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir, isSameProcess, killProcess, type Progress, quietProgress, withLock } from '../lib/index.ts';
-import { SAMPLE_DEVICES, sampleDeviceFile } from './devices.ts';
+import { removeSampleDevices } from './devices.ts';
 import { type Layout, peerOf } from './layout.ts';
 import { removeCgroups } from './node.ts';
 import { findHolders, killHolder, removeHostLink } from './site.ts';
@@ -30,8 +30,7 @@ export async function clearLeftovers(
   for (const holder of findHolders(layout)) await killHolder(holder);
   const inside = Object.values(state?.processes ?? {});
   for (const ref of inside) if (isSameProcess(ref)) await killProcess(ref, 0);
-  if (state?.processes['device-plugin'])
-    for (const id of SAMPLE_DEVICES.ids) rmSync(sampleDeviceFile(id), { force: true });
+  if (state?.processes['device-plugin']) removeSampleDevices();
   await removeHostLink(layout);
   await removeCgroups(layout);
   if (!existsSync(layout.stateDir)) return;
