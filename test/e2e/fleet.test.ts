@@ -135,8 +135,8 @@ describe('a fleet while callers ask', function () {
     });
   });
 
-  it('survives the deletion of a pod and of the operator', async () => {
-    const { k, target } = e2e();
+  it('survives the deletion of a pod, of the operator and of the leader of two', async () => {
+    const { k, get, target } = e2e();
     const [first] = await members();
     await underLoad('delete a pod', async () => {
       await k('delete', 'pod', 'f-0', '--timeout=120s');
@@ -159,6 +159,28 @@ describe('a fleet while callers ask', function () {
       ]);
       await target.kubectl(['-n', SYSTEM_NAMESPACE, 'rollout', 'status', 'deployment/resultity', '--timeout=120s']);
     });
+    expect(await members()).to.deep.equal(before);
+    const system = (...args: string[]): Promise<string> => target.kubectl(['-n', SYSTEM_NAMESPACE, ...args]);
+    const leader = (): Promise<string> => system('get', 'lease', '-o', 'jsonpath={.items[*].spec.holderIdentity}');
+    await system('scale', 'deployment/resultity', '--replicas=2');
+    try {
+      await system('rollout', 'status', 'deployment/resultity', '--timeout=120s');
+      await underLoad('kill the leader of two operators', async () => {
+        const old = await leader();
+        const pods = (await system('get', 'pod', '-o', 'name')).split('\n').filter((pod) => old.includes(pod.slice(4)));
+        expect(pods, `the pod of ${old}`).to.have.length(1);
+        await system('delete', ...pods, '--grace-period=0', '--force');
+        await eventually('another one leads', async () => ![old, ''].includes(await leader()), 120_000, leader);
+        await k('annotate', 'rnode', 'f-0', 'resultity.com/hold=true');
+        await eventually('and works', async () => {
+          const marks = (await get('pod', 'f-0')).metadata.annotations;
+          return marks['resultity.com/hold'] === 'true';
+        });
+      });
+    } finally {
+      await k('annotate', 'rnode', 'f-0', 'resultity.com/hold-');
+      await system('scale', 'deployment/resultity', '--replicas=1');
+    }
     expect(await members()).to.deep.equal(before);
   });
 
