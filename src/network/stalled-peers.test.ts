@@ -41,11 +41,12 @@ describe('memory of the service with a peer that does not read', function () {
     return node;
   };
 
-  it('a caller who reads nothing of a stream of 50 000 lines is given up: its job is cancelled, and costs less than 64 MiB', async () => {
-    const node = await activeNode('talker');
+  /** A caller asks for a stream; resolves with its job. */
+  const ask = async (node: FakeNode, reads: boolean) => {
     const caller = connect(site.port, '127.0.0.1');
     caller.on('error', () => {});
-    caller.pause();
+    if (reads) caller.resume();
+    else caller.pause();
     const body = JSON.stringify({
       ...{ model: site.models[0]?.ref, stream: true },
       messages: [{ role: 'user', content: 'Tell me everything.' }],
@@ -54,15 +55,30 @@ describe('memory of the service with a peer that does not read', function () {
       `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${site.apiKey}\r\n` +
         `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
-    const payload = await node.next('job.offer');
-    const { jobId, attempt } = parsePayload(zJobOffer, { t: 'job.offer', payload });
+    const { jobId, attempt } = parsePayload(zJobOffer, { t: 'job.offer', payload: await node.next('job.offer') });
     node.accept({ jobId, attempt });
-    const cancelled = (): boolean => node.frames.some((f) => f.t === 'job.cancel');
-    const grown = await growth(async () => {
-      for (let from = 0; from < 50_000 && !cancelled(); from += 50) {
+    const cancelled = (): boolean =>
+      node.frames.some((f) => f.t === 'job.cancel' && JSON.parse(f.payload).jobId === jobId);
+    const talk = async (lines: number): Promise<void> => {
+      for (let from = 0; from < lines && !cancelled(); from += 50) {
         node.send('job.delta', { jobId, attempt, from, lines: Array(50).fill(LINE) });
         await until('the service took them', () => node.unsent === 0 || cancelled(), 30_000);
       }
+    };
+    return { caller, jobId, attempt, cancelled, talk };
+  };
+
+  it('a caller who reads nothing of a stream of 50 000 lines is given up: its job is cancelled, and costs less than 64 MiB', async () => {
+    const node = await activeNode('talker');
+    // what a stream costs whose caller reads is there before
+    const reader = await ask(node, true);
+    await reader.talk(20_000);
+    reader.caller.destroy();
+    await until('the job of the one who left is cancelled', reader.cancelled, 20_000);
+    await node.next('job.cancel');
+    const { caller, jobId, attempt, cancelled, talk } = await ask(node, false);
+    const grown = await growth(async () => {
+      await talk(50_000);
       await until('the job is cancelled', cancelled, 20_000);
     });
     expect(JSON.parse(await node.next('job.cancel'))).to.deep.equal({ jobId, attempt, reason: 'client_gone' });
