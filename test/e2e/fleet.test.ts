@@ -167,7 +167,8 @@ describe('a fleet while callers ask', function () {
       await system('rollout', 'status', 'deployment/resultity', '--timeout=120s');
       await underLoad('kill the leader of two operators', async () => {
         const old = await leader();
-        const pods = (await system('get', 'pod', '-o', 'name')).split('\n').filter((pod) => old.includes(pod.slice(4)));
+        const all = (await system('get', 'pod', '-o', 'name')).trim().split('\n');
+        const pods = all.filter((pod) => old.startsWith(pod.slice('pod/'.length)));
         expect(pods, `the pod of ${old}`).to.have.length(1);
         await system('delete', ...pods, '--grace-period=0', '--force');
         await eventually('another one leads', async () => ![old, ''].includes(await leader()), 120_000, leader);
