@@ -1,10 +1,9 @@
 /** Foreground, background and orphan deletion of fleets and nodes, with the cluster's own garbage collector. */
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { parse } from 'yaml';
 import { fixedConnection } from '../../src/kube/index.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { installCrds } from '../support/crds.ts';
 import {
   KitNetwork,
   networkManifest,
@@ -79,17 +78,7 @@ describe('deletion of fleets and nodes on a real API server with its garbage col
   before(async function () {
     this.timeout(600_000); // the collector's program is made once per machine
     api = await startApiServer();
-    for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
-      await api.call(
-        'POST',
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-        parse(readFileSync(`crds/${file}`, 'utf8')),
-      );
-    const served = async (): Promise<boolean> => {
-      const all = ['resultitynodes', 'resultityfleets', 'resultitynetworks'].map((p) => api.call('GET', at(p)));
-      return (await Promise.all(all)).every(({ status }) => status === 200);
-    };
-    await until('the CRDs are served', served, 20_000);
+    await installCrds(api);
     await api.collectGarbage();
     await create('/api/v1/namespaces', { metadata: { name: NS } });
     network = await KitNetwork.start();

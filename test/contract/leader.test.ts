@@ -1,12 +1,12 @@
 /** Two operators as processes on one API server: the leader is killed, or stopped and woken again, in the middle of its writes. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { parse } from 'yaml';
 import { type ApiServer, type AuditedWrite, startApiServer } from '../support/api-server.ts';
+import { installCrds } from '../support/crds.ts';
 import { KitNetwork, networkManifest, nodeManifest } from '../support/operator-rig.ts';
 import { until } from '../support/until.ts';
 
@@ -153,17 +153,7 @@ describe('two operators on one API server', function () {
     this.timeout(600_000);
     folder = mkdtempSync(join(tmpdir(), 'resultity-leader-'));
     api = await startApiServer({ audit: true });
-    for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
-      await api.call(
-        'POST',
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-        parse(readFileSync(`crds/${file}`, 'utf8')),
-      );
-    await until(
-      'the CRDs are served',
-      async () => (await api.call('GET', at('resultitynodes'))).status === 200,
-      20_000,
-    );
+    await installCrds(api);
     await create('/api/v1/namespaces', { metadata: { name: NS } });
     network = await KitNetwork.start();
     network.kit.publish({

@@ -1,9 +1,8 @@
 /** The operator as a process: it says in one line why it does not start, and starts, leads and stops in order. */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { parse } from 'yaml';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { installCrds } from '../support/crds.ts';
 import { until } from '../support/until.ts';
 
 interface Run {
@@ -50,14 +49,7 @@ describe('the operator process', function () {
   });
 
   it('leads and stops in order', async () => {
-    for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
-      await api.call(
-        'POST',
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-        parse(readFileSync(`crds/${file}`, 'utf8')),
-      );
-    const path = '/apis/resultity.com/v1alpha1/resultitynodes';
-    await until('the CRDs are served', async () => (await api.call('GET', path)).status === 200, 20_000);
+    await installCrds(api);
     const operator = run([`--kubeconfig=${api.kubeconfig}`, '--metrics-port=0', '--leader-election-namespace=default']);
     await until('leading', () => operator.out().includes('"leading"'), 20_000);
     const lease = await api.call('GET', '/apis/coordination.k8s.io/v1/namespaces/default/leases/resultity-operator');

@@ -1,11 +1,10 @@
 /** The operator against a real API server: from a manifest to the pod, its story, and its end. No kubelet: the test plays it. */
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { parse } from 'yaml';
 import { AGENT_RULES, CLUSTER_RULES, NAMESPACED_RULES } from '../../operator/rbac.ts';
 import { fixedConnection } from '../../src/kube/index.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { installCrds } from '../support/crds.ts';
 import {
   activeAgent,
   KitNetwork,
@@ -74,17 +73,7 @@ describe('the operator on a real API server', function () {
 
   before(async () => {
     api = await startApiServer();
-    for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
-      await api.call(
-        'POST',
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-        parse(readFileSync(`crds/${file}`, 'utf8')),
-      );
-    await until(
-      'the CRDs are served',
-      async () => (await api.call('GET', at('resultitynodes'))).status === 200,
-      20_000,
-    );
+    await installCrds(api);
     await create('/api/v1/namespaces', {
       metadata: {
         name: NS,

@@ -1,13 +1,13 @@
 /** The plugin on a real API server, with the rights that docs/cli.md gives to a user, and with less. No operator: the test plays it. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { parse, parseAllDocuments } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { buildProgram, type Io, runCommand } from '../../src/cli/index.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { collectionPath } from '../support/chart.ts';
+import { installCrds } from '../support/crds.ts';
 import { smallest, withFields } from '../support/manifests.ts';
 import { until } from '../support/until.ts';
 import { machine } from '../support/why-not-cases.ts';
@@ -106,11 +106,7 @@ describe('the plugin on a real API server', function () {
   });
 
   it('works with the rights of docs/cli.md, from an empty namespace to a paused, held, drained and restarted node', async () => {
-    for (const file of readdirSync('crds').filter((f) => f.endsWith('.yaml')))
-      await create(
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-        parse(readFileSync(`crds/${file}`, 'utf8')),
-      );
+    await installCrds(api);
     await until('the CRDs are served', async () => (await run(user, 'status')).code === 0, 20_000);
     expect((await run(user, 'status')).out).to.contain('nothing of Resultity is in this namespace');
 
