@@ -32,8 +32,9 @@ type Suite = keyof typeof SUITES;
 interface Totals {
   passes: number;
   failures: number;
-  pending: number;
   skipped: string[];
+  /** Each failure, with its message. */
+  broken: string[];
 }
 
 const { values, positionals } = parseArgs({
@@ -55,6 +56,7 @@ const started = performance.now();
 let passed = 0;
 let failed = 0;
 const skipped: string[] = [];
+const broken: string[] = [];
 
 // made here, where it may take minutes, and not within a test's time
 if (kubernetes !== undefined) await ensurePrograms(['kube-apiserver'], progress, undefined, { kubernetes });
@@ -63,15 +65,21 @@ if (wanted.includes('unit'))
     const output = await runCheck(check);
     progress.line(output === undefined ? `✓ ${check.name}` : `✗ ${check.name}\n${output}`);
     if (output === undefined) passed++;
-    else failed++;
+    else {
+      failed++;
+      broken.push(`${check.name}: ${output}`);
+    }
   }
 for (const suite of wanted) {
   const totals = await mocha(suite);
   passed += totals.passes;
   failed += totals.failures;
   skipped.push(...totals.skipped);
+  broken.push(...totals.broken);
 }
 for (const title of skipped) progress.line(`skipped: ${title}`);
+// once more and last: a log is often kept by its end alone
+for (const failure of broken) progress.line(`FAILED ${failure}`);
 progress.line(`took ${formatElapsed(performance.now() - started)}`);
 process.stdout.write(`${passed} passed, ${failed} failed${skipped.length ? `, ${skipped.length} skipped` : ''}\n`);
 process.exitCode = failed === 0 ? 0 : 1;
@@ -82,7 +90,7 @@ async function mocha(suite: Suite): Promise<Totals> {
   // backwards: the longest are under test/integration, and what is long must not come last
   const sorted = spec.flatMap((pattern) => globSync(pattern)).sort();
   const files = parallel ? sorted.reverse() : sorted;
-  if (files.length === 0) return { passes: 0, failures: 0, pending: 0, skipped: [`suite ${suite}: it has no files`] };
+  if (files.length === 0) return { passes: 0, failures: 0, skipped: [`suite ${suite}: it has no files`], broken: [] };
   progress.line(`suite ${suite}: ${files.length} files`);
   const folder = mkdtempSync(join(tmpdir(), 'resultity-test-'));
   const report = join(folder, 'totals.json');
@@ -107,9 +115,11 @@ async function mocha(suite: Suite): Promise<Totals> {
   const code = await new Promise<number>((resolve) => child.on('close', (c) => resolve(c ?? 1)));
   try {
     const totals = JSON.parse(readFileSync(report, 'utf8')) as Totals;
-    return code !== 0 && totals.failures === 0 ? { ...totals, failures: 1 } : totals;
+    return code !== 0 && totals.failures === 0
+      ? { ...totals, failures: 1, broken: [`suite ${suite}: mocha exited with ${code}`] }
+      : totals;
   } catch {
-    return { passes: 0, failures: 1, pending: 0, skipped: [] };
+    return { passes: 0, failures: 1, skipped: [], broken: [`suite ${suite}: it left no totals (exit code ${code})`] };
   } finally {
     rmSync(folder, { recursive: true });
   }

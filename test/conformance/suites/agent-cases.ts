@@ -105,11 +105,14 @@ export const agentSessionCases: Case<MinimalNetwork>[] = [
         { totalMiB: isInteger, freeMiB: isInteger },
         'heartbeat.hardware.disk',
       );
-      const second = await peer.next('heartbeat');
-      const third = await peer.next('heartbeat');
-      const interval = Math.round(third.at - second.at);
-      expectThat(interval > 500 && interval < 2_000, `an interval of ${interval} ms, asked for 1000`);
-      return `${Buffer.byteLength(first.payload)} bytes, every ${interval} ms`;
+      // one more may come between two when something changes, a model's state above all: hence most of them, not each
+      const at = [first.at];
+      while (at.length < 7) at.push((await peer.next('heartbeat')).at);
+      const intervals = at.slice(1).map((t, i) => Math.round(t - (at[i] ?? t)));
+      const seen = `intervals of ${intervals.join(', ')} ms, asked for 1000`;
+      expectThat(Math.max(...intervals) < 2_000, seen);
+      expectThat(intervals.filter((ms) => ms > 500).length >= 3, seen);
+      return `${Buffer.byteLength(first.payload)} bytes, ${seen}`;
     },
   },
   {
