@@ -25,6 +25,8 @@ export interface Cluster {
   /** The real node's name and address, which the host reaches too (node ports). Only in profile `node`. */
   readonly nodeName: string;
   readonly nodeAddress: string;
+  /** The host as pods reach it. Only in profile `node`. */
+  readonly hostAddress: string;
   /** The second real node, when there is one. `join(false)` cuts it off as a pulled cable would, `join(true)` heals it. */
   readonly peer?: { readonly nodeName: string; join(joined: boolean): Promise<void> };
   /** Stops a program of the cluster dead, or lets it go on: an API server that answers nobody. */
@@ -54,6 +56,7 @@ export function clusterOf(layout: Layout, state: ClusterState, site: Site): Clus
     server: state.server,
     nodeName: layout.nodeName,
     nodeAddress: layout.nodeAddress,
+    hostAddress: layout.hostAddress,
     ...(state.peer && {
       peer: { nodeName: peerOf(layout).nodeName, join: (joined) => setPeerLink(peerOf(layout), site, joined) },
     }),

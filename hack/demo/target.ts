@@ -40,7 +40,7 @@ export const CLUSTER = 'demo';
 export const ownCluster = async (
   progress: Progress,
   name = CLUSTER,
-  size: Pick<ClusterOptions, 'gpus' | 'realNodes' | 'devicePlugin'> = { gpus: 1 },
+  size: Pick<ClusterOptions, 'gpus' | 'fakeNodes' | 'realNodes' | 'devicePlugin'> = { gpus: 1 },
 ): Promise<Target> => {
   use(name);
   const found = existsSync(keptMark(name)) && findCluster({ name }) !== undefined;

@@ -30,15 +30,17 @@ export class KitNetwork {
       });
     });
   }
-  static async start(): Promise<KitNetwork> {
+  /** On loopback, or on another address of this machine that pods reach. */
+  static async start(host = '127.0.0.1'): Promise<KitNetwork> {
     const kit = new SignerKit();
     kit.now = Date.now();
     const network = new KitNetwork(kit);
-    await new Promise<void>((resolve) => network.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => network.#server.listen(0, host, resolve));
     return network;
   }
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `http://${address}:${port}`;
   }
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
