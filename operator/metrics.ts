@@ -32,12 +32,11 @@ export const operatorMetrics = (m: Metrics): OperatorMetrics => ({
     'model',
     'kubernetes_node',
   ]),
-  nodeCondition: m.gauge('resultity_node_condition', '1 for the status that a condition of a node has.', [
-    'namespace',
-    'node',
-    'type',
-    'status',
-  ]),
+  nodeCondition: m.gauge(
+    'resultity_node_condition',
+    '1 for the status that a condition of a node has. Of those that are as usual, Ready and Serving alone are shown.',
+    ['namespace', 'node', 'type', 'status'],
+  ),
   networkCondition: m.gauge('resultity_network_condition', '1 for the status that a condition of a network has.', [
     'namespace',
     'network',

@@ -1,4 +1,4 @@
-import { LABEL, type ResultityNode } from '../../src/api/index.ts';
+import { isUsual, LABEL, type ResultityNode } from '../../src/api/index.ts';
 import { ConditionGauges } from '../condition-gauges.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import type { StatusIntent } from './decide.ts';
@@ -18,7 +18,11 @@ export class NodeGauges {
 
   constructor(metrics: OperatorMetrics) {
     this.#metrics = metrics;
-    this.#conditions = new ConditionGauges(metrics.nodeCondition);
+    // thousands of nodes: what is as usual is told of the two conditions alone that shares are counted by
+    this.#conditions = new ConditionGauges(
+      metrics.nodeCondition,
+      (c) => c.type === 'Ready' || c.type === 'Serving' || !isUsual(c),
+    );
   }
 
   show(key: string, node: ResultityNode, status: StatusIntent): void {

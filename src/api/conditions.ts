@@ -1,7 +1,7 @@
 /**
  * The closed registry of conditions and reasons, and the one way to change a list of conditions.
  *
- * Positive polarity but for Degraded, Draining, RolloutHeld, Surge, FleetBrake and Paused, whose True is the unusual state.
+ * Positive polarity but for those in `UNUSUAL_WHEN_TRUE`.
  */
 import type { Condition } from './meta.ts';
 
@@ -48,6 +48,19 @@ export const fleetConditions = {
   FleetBrake: 'FleetBrake',
 } as const;
 export type FleetConditionType = keyof typeof fleetConditions;
+
+const UNUSUAL_WHEN_TRUE: ReadonlySet<string> = new Set([
+  'Progressing',
+  'Degraded',
+  'Draining',
+  'RolloutHeld',
+  'Surge',
+  'FleetBrake',
+  'Paused',
+]);
+/** Whether a condition says what it says of an object that is well and to which nothing happens. */
+export const isUsual = ({ type, status }: Pick<Condition, 'type' | 'status'>): boolean =>
+  status === (UNUSUAL_WHEN_TRUE.has(type) ? 'False' : 'True');
 
 /** Every reason that a condition or an event may give. A new reason is a new line here, never a literal elsewhere. */
 const reasonNames = [
