@@ -25,7 +25,7 @@ import type { KubernetesNode } from '../pod-types.ts';
 import { NodeApply } from './apply.ts';
 import { decideNode } from './decide.ts';
 import type { Refusal } from './facts.ts';
-import { BY_NETWORK, gatherNode, groupOf, type NodeSources } from './gather.ts';
+import { BY_NETWORK, flowOf, gatherNode, groupOf, type NodeSources } from './gather.ts';
 import { NodeGauges } from './observed.ts';
 import { isSurge, stageOf } from './surge.ts';
 import { Turns } from './turns.ts';
@@ -105,10 +105,9 @@ export const nodeController = (o: NodeControllerOptions): Controller => {
     metrics: o.kubeMetrics,
     concurrency: o.concurrency,
     minIntervalMs: o.nodeIntervalMs ?? NODE_INTERVAL_MS,
-    // A fleet that is scaled up by hundreds delays neither other fleets' nodes nor single ones.
     flowOf: (key) => {
       const node = o.nodes.get(key);
-      return node === undefined ? '' : groupOf(node);
+      return node === undefined ? '' : flowOf(node);
     },
     sources: nodeSources(o),
     reconcile,

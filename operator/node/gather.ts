@@ -49,6 +49,13 @@ export const groupOf = (node: ResultityNode): string => {
   return owner?.kind === KIND.fleet.kind ? owner.uid : joinKey(node.metadata.namespace, node.spec.networkRef.name);
 };
 
+/**
+ * Whose turn a node waits for: a fleet that is scaled up by hundreds delays neither other fleets' nodes nor single ones, and
+ * nodes that wait for their pod do not delay what is to be told of those that have one.
+ */
+export const flowOf = (node: ResultityNode): string =>
+  node.status?.podUID === undefined ? `${groupOf(node)} new` : groupOf(node);
+
 /** Kueue's workloads by the uid of their pod. */
 export const BY_POD = 'pod';
 export const podUidsOf = (workload: Workload): readonly string[] =>
