@@ -1,15 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KIND } from '../../operator/kinds.ts';
-import type { ResultityNode } from '../../src/api/index.ts';
+import { isTrue, type ResultityFleet, type ResultityNode } from '../../src/api/index.ts';
 import { KubeClient, kubeMetrics, loadConnection, Manager } from '../../src/kube/index.ts';
 import { createLogger, Metrics, systemClock } from '../../src/lib/index.ts';
 import { KitNetwork, nodeManifest } from '../../test/support/operator-rig.ts';
+import { quantile } from '../bench/stats.ts';
 import { readState } from '../cluster/state.ts';
 import { resolveLayout } from '../cluster/up.ts';
 import { SYSTEM_NAMESPACE } from '../demo/names.ts';
 import { ownCluster, type Target } from '../demo/target.ts';
 import type { Progress } from '../lib/index.ts';
 import { playAgents, progressOf } from './agents.ts';
+import { changesWhile } from './changes.ts';
 import { floorScript } from './floor.ts';
 import { joinNetwork } from './network.ts';
 import { describeOperator, findOperator, type InstalledOperator, installOperator, stopOperator } from './operator.ts';
@@ -27,6 +29,8 @@ export interface TrialOptions {
   readonly steadyMs: number;
   /** Further values of the chart, as `helm --set` takes them. */
   readonly sets: readonly string[];
+  /** Replicas of a fleet that comes up at the end while other nodes are changed; 0: none. */
+  readonly fleet: number;
   readonly floor: boolean;
   /** The agents write as the administrator, so that tokens and their policies cost nothing. */
   readonly adminAgents: boolean;
@@ -39,7 +43,7 @@ export type Figures = Record<string, number>;
 /** One cluster, from up to down. */
 export const runTrial = async (o: TrialOptions): Promise<Figures> => {
   const { progress, signal } = o;
-  const target = await ownCluster(progress, NAME, { gpus: 0, fakeNodes: Math.ceil(o.nodes / GPUS_EACH) });
+  const target = await ownCluster(progress, NAME, { gpus: 0, fakeNodes: Math.ceil((o.nodes + o.fleet) / GPUS_EACH) });
   const { cluster } = target;
   if (!cluster) throw new Error('unreachable: the cluster is our own');
   const stop = new AbortController();
@@ -87,6 +91,7 @@ export const runTrial = async (o: TrialOptions): Promise<Figures> => {
 const measured = async (trial: Trial, operator: InstalledOperator | undefined): Promise<Figures> => ({
   ...(await trial.rise()),
   ...(operator && (await trial.rest(operator))),
+  ...(operator && (await trial.fairness())),
 });
 
 class Trial {
@@ -198,18 +203,49 @@ class Trial {
     };
   }
 
+  /** How long a change of a single node takes to its pod, at rest and while a fleet of hundreds comes up. */
+  async fairness(): Promise<Figures> {
+    const { fleet: replicas, progress } = this.#o;
+    if (replicas === 0) return {};
+    const single = this.#seen.nodes.list();
+    const quiet = await changesWhile(this.#client, this.#seen.pods, single.slice(0, 40), sleep(10_000));
+    const { spec: template } = nodeOf('f');
+    await this.#client.create(KIND.fleet, {
+      apiVersion: 'resultity.com/v1alpha1',
+      kind: 'ResultityFleet',
+      metadata: { name: 'f', namespace: NS },
+      spec: { replicas, template },
+    } as unknown as ResultityFleet);
+    const ready = this.#fleetReady(replicas);
+    const during = await progress.step(`a fleet of ${replicas} while others change`, () =>
+      changesWhile(this.#client, this.#seen.pods, single.slice(40), ready),
+    );
+    return {
+      'a change to its pod at rest, p50, ms': quantile(quiet, 0.5),
+      'a change to its pod at rest, p99, ms': quantile(quiet, 0.99),
+      'a fleet comes up beside, s': await ready,
+      'changes meanwhile': during.length,
+      'a change to its pod meanwhile, p50, ms': quantile(during, 0.5),
+      'a change to its pod meanwhile, p99, ms': quantile(during, 0.99),
+    };
+  }
+
+  /** Seconds until the fleet's nodes are Ready. */
+  async #fleetReady(replicas: number): Promise<number> {
+    const started = performance.now();
+    const ready = (): number =>
+      this.#seen.nodes.list().filter((n) => n.metadata.name?.startsWith('f-') && isTrue(n.status?.conditions, 'Ready'))
+        .length;
+    for (; ready() < replicas; this.#goOn()) await sleep(250);
+    return (performance.now() - started) / 1000;
+  }
+
   async #create(): Promise<void> {
     const names = Array.from({ length: this.#o.nodes }, (_, i) => `n-${String(i).padStart(5, '0')}`);
-    const toleration = [{ key: 'kwok.x-k8s.io/node', operator: 'Exists', effect: 'NoSchedule' }];
     let next = 0;
     const worker = async (): Promise<void> => {
-      for (let name = names[next++]; name !== undefined; name = names[next++]) {
-        const manifest = nodeManifest(name, NS);
-        const { gpu, ...rest } = manifest.spec.placement;
-        const placement = { ...rest, gpu: { ...gpu, count: 1 }, tolerations: toleration };
-        const node = { ...manifest, spec: { ...manifest.spec, placement } };
-        await this.#client.create(KIND.node, node as unknown as ResultityNode);
-      }
+      for (let name = names[next++]; name !== undefined; name = names[next++])
+        await this.#client.create(KIND.node, nodeOf(name));
     };
     await Promise.all(Array.from({ length: 16 }, worker));
   }
@@ -243,6 +279,15 @@ class Trial {
     if (this.#o.signal.aborted) throw new Error('stopped');
   }
 }
+
+/** One GPU of a simulated machine. */
+const nodeOf = (name: string): ResultityNode => {
+  const manifest = nodeManifest(name, NS);
+  const { gpu, ...rest } = manifest.spec.placement;
+  const tolerations = [{ key: 'kwok.x-k8s.io/node', operator: 'Exists', effect: 'NoSchedule' }];
+  const placement = { ...rest, gpu: { ...gpu, count: 1 }, tolerations };
+  return { ...manifest, spec: { ...manifest.spec, placement } } as unknown as ResultityNode;
+};
 
 interface Statusz {
   readonly phase: string;
