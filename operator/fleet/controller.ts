@@ -73,7 +73,7 @@ export const fleetController = (o: FleetControllerOptions): Controller => {
     { namespace = '', name, signal, wrote, log }: ReconcileContext,
   ): Promise<number | undefined> => {
     const nodes = o.nodes.byIndex(BY_FLEET, fleet.metadata.uid ?? '');
-    const spare = (spec: ResultityNodeSpec): Spare =>
+    const spare = (spec: ResultityNodeSpec): Spare | undefined =>
       spareFor({
         spec,
         document: o.views.get(joinKey(namespace, spec.networkRef.name))?.document,

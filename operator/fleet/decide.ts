@@ -24,7 +24,7 @@ export interface FleetFacts {
   /** The nodes that this fleet owns. */
   readonly nodes: readonly ResultityNode[];
   /** Whether one more node of this spec fits now, on a free GPU of a ready machine. Asked only when one would be made. */
-  readonly spare: (spec: ResultityNodeSpec) => Spare;
+  readonly spare: (spec: ResultityNodeSpec) => Spare | undefined;
 }
 
 export interface FleetDecision {
@@ -104,6 +104,7 @@ export const decideFleet = ({ fleet, nodes, now, spare }: FleetFacts): FleetDeci
       let why = 'each pool is full';
       for (const spec of specs) {
         const found = spare(spec);
+        if (found === undefined) return undefined;
         if (found.fits) {
           place = spec;
           return found;

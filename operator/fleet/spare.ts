@@ -18,12 +18,13 @@ export interface SpareFacts {
 
 /**
  * Whether a node of this spec has a GPU that nobody else has a claim to: free on a ready machine now, and no pod of anybody
- * waits for its kind. Pure.
+ * waits for its kind. undefined until the configuration is known, as after a restart. Pure.
  */
-export const spareFor = ({ spec, document, members, offers, pods }: SpareFacts): Spare => {
+export const spareFor = ({ spec, document, members, offers, pods }: SpareFacts): Spare | undefined => {
+  if (document === undefined) return undefined;
   const ref =
     spec.models?.assigned ?? members.find((n) => n.status?.assignedModel !== undefined)?.status?.assignedModel;
-  const model = document?.models.find((m) => m.ref === ref);
+  const model = document.models.find((m) => m.ref === ref);
   if (model === undefined) return { fits: false, why: 'no model is known that it would serve' };
   const fit = fitOfNode(spec, model, offers);
   if (fit.kind !== 'now') return { fits: false, why: fit.message };
