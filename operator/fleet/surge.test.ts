@@ -27,6 +27,7 @@ const fleetOf = (replicas: number, rollout: Partial<Policy> = {}, more: Partial<
 interface Seen {
   readonly progress?: string;
   readonly serving?: boolean;
+  readonly visible?: boolean;
   readonly surge?: boolean;
   readonly leaving?: boolean;
   readonly placed?: boolean;
@@ -66,8 +67,9 @@ const node = (name: string, seen: Seen = {}, now = START): ResultityNode => {
       ...(placed ? { kubernetesNode: 'm' } : {}),
       ...(seen.phase === undefined ? {} : { phase: seen.phase }),
       conditions: [
-        condition('Ready', serving && progress !== 'Updating', 'X'),
+        condition('Ready', serving && seen.visible !== false && progress !== 'Updating', 'X'),
         condition('Serving', serving, 'X'),
+        condition('NetworkVisible', seen.visible ?? serving, 'X'),
         condition('AgentReady', !seen.silent, seen.silent ? 'MachineUnreachable' : 'AgentRunning'),
         condition('Progressing', !serving || progress === 'Updating', progress),
         condition('Degraded', seen.degraded !== undefined, seen.degraded ?? 'AsExpected'),
@@ -80,9 +82,9 @@ const FULL: Spare = { fits: false, why: 'all 8 in use' };
 const decide = (
   fleet: ResultityFleet,
   nodes: readonly ResultityNode[],
-  spare: Spare = FITS,
+  spare: Spare | 'unknown' = FITS,
   now = START,
-): FleetDecision => decideFleet({ now, fleet, nodes, spare: () => spare });
+): FleetDecision => decideFleet({ now, fleet, nodes, spare: () => (spare === 'unknown' ? undefined : spare) });
 const surgesOf = (d: FleetDecision): string[] => d.wanted.filter((w) => w.surge).map((w) => w.name);
 const said = (d: FleetDecision) => d.status.conditions?.find((c) => c.type === 'Surge');
 const said0 = (fleet: ResultityFleet, d: FleetDecision): ResultityFleet => ({ ...fleet, status: d.status });
@@ -116,14 +118,24 @@ describe('one node more than wanted, for an update', () => {
     expect(said(decide(said0(fleet, going), [node('f-0'), node('f-1')], FULL))).to.include({ reason: 'Settled' });
   });
 
+  it('is waited for while it is not known yet whether a GPU is spare, as after a restart of the operator', () => {
+    const d = decide(fleetOf(2), asking(), 'unknown');
+    expect(surgesOf(d)).to.deep.equal([]);
+    expect(said(d), 'NoSpareGPU would let the update go on without').to.include({ status: 'False', reason: 'Waiting' });
+    expect(d.againMs).to.be.at.most(1_000);
+  });
+
   it('goes when no member waits, is updated or comes up any more, its identity kept for the next time', () => {
     const surge = node('f-2', { surge: true });
     for (const on of ['SurgePending', 'PullingImage', 'UpdateHeld', 'Updating'])
       expect(surgesOf(decide(fleetOf(2), [node('f-0', { progress: on }), node('f-1'), surge])), on).to.have.length(1);
     const comes = node('f-0', { progress: 'PodPending', serving: false });
     expect(surgesOf(decide(fleetOf(2), [comes, node('f-1'), surge]))).to.have.length(1);
+    const unseen = node('f-0', { visible: false });
+    expect(surgesOf(decide(fleetOf(2), [unseen, node('f-1'), surge])), 'gets no jobs yet').to.have.length(1);
     const broken = node('f-0', { progress: 'ContainerCrashLoopBackOff', serving: false, age: 1_900_000 });
-    for (const first of [node('f-0'), broken]) {
+    const overlooked = node('f-0', { visible: false, age: 1_900_000 });
+    for (const first of [node('f-0'), broken, overlooked]) {
       const over = decide(fleetOf(2), [first, node('f-1'), surge]);
       expect(over.remove).to.deep.equal(['f-2']);
       expect(over.status.identities?.map((i) => i.name)).to.deep.equal(['f-2']);

@@ -24,8 +24,8 @@ export interface SurgeFacts {
   /** One more node would be no more than replicas and maxSurge, those on their way out counted; and none is missing. */
   readonly room: boolean;
   readonly braked: boolean;
-  /** Whether one more node fits now, on a free GPU of a ready machine. Asked only when one would be made. */
-  readonly spare: () => Spare;
+  /** Whether one more node fits now, on a free GPU of a ready machine. Asked only when one would be made; undefined: not known yet. */
+  readonly spare: () => Spare | undefined;
 }
 
 export type Spare = { readonly fits: true } | { readonly fits: false; readonly why: string };
@@ -43,6 +43,8 @@ export type Verdict = Omit<ConditionUpdate<FleetConditionType>, 'type' | 'observ
 
 /** A GPU that got free wakes no fleet. */
 const LOOK_AGAIN_MS = 30_000;
+/** Until the configuration is known, after a restart. */
+const UNKNOWN_MS = 1_000;
 
 const progressOf = (n: ResultityNode): Condition | undefined => getCondition(n.status?.conditions, 'Progressing');
 const saying =
@@ -56,14 +58,15 @@ const waits = (n: ResultityNode): boolean =>
   n.metadata.annotations?.[ANNOTATION.hold] !== 'true' &&
   getCondition(n.status?.conditions, 'AgentReady')?.reason !== 'MachineUnreachable';
 
-/** Not serving again yet after its pod was changed; one that takes too long is broken, and no part of the update. */
+/** Not serving again yet after its pod was changed, or not seen yet to do so; one that takes too long is broken, and no part of the update. */
 const comesUp = (n: ResultityNode, now: number): boolean => {
+  const serves = isTrue(n.status?.conditions, 'Serving');
+  const visible = getCondition(n.status?.conditions, 'NetworkVisible');
   const progress = progressOf(n);
-  return (
-    progress?.status === 'True' &&
-    !isTrue(n.status?.conditions, 'Serving') &&
-    now - Date.parse(progress.lastTransitionTime) < SURGE_WAIT_MS
-  );
+  const since = serves
+    ? visible?.status === 'False' && visible.lastTransitionTime
+    : progress?.status === 'True' && progress.lastTransitionTime;
+  return typeof since === 'string' && now - Date.parse(since) < SURGE_WAIT_MS;
 };
 
 /**
@@ -89,6 +92,7 @@ export const decideSurge = (f: SurgeFacts): SurgeDecision => {
   const placed = keep.every((n) => n.status?.kubernetesNode !== undefined);
   const looks = asked && placed && !f.braked && keep.length < Math.min(most, waiting.length);
   const spare = looks && f.room ? f.spare() : undefined;
+  const unknown = looks && f.room && spare === undefined;
   const make = spare?.fits === true;
   const verdict = ((): Verdict => {
     if (make) return surging('a node more than wanted is made, as a spare GPU fits it');
@@ -97,6 +101,7 @@ export const decideSurge = (f: SurgeFacts): SurgeDecision => {
       return no('Draining', 'the nodes that were made for the update are drained and go');
     if (f.braked) return no('TooManyVanished', 'the fleet’s brake is on');
     if (spare?.fits === false) return no('NoSpareGPU', `${fallback(f)}: ${spare.why}`);
+    if (unknown) return no('Waiting', 'the configuration is being verified; a spare GPU is looked for after that');
     if (looks) return no('Waiting', 'the fleet has as many nodes as it may have; some of them are going');
     // Stays said as long as the update goes on like that.
     const said = getCondition(fleet.status?.conditions, 'Surge');
@@ -104,7 +109,7 @@ export const decideSurge = (f: SurgeFacts): SurgeDecision => {
     return no('Settled', 'no update needs a node more');
   })();
   // A node that comes up, or is waited for, stops to be so by time alone.
-  const again = looks || keep.length > 0 ? LOOK_AGAIN_MS : undefined;
+  const again = unknown ? UNKNOWN_MS : looks || keep.length > 0 ? LOOK_AGAIN_MS : undefined;
   return { keep, drop, make, verdict, againMs: again };
 };
 
