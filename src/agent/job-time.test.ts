@@ -48,6 +48,18 @@ describe('jobs in time: order, deadlines, timeouts, leases', function () {
     expect(rig.standin.calls.map((c) => c.request)).to.deep.equal(['runs.1']);
   });
 
+  it('end so too when the engine gets free a moment after their deadline', async () => {
+    const clock = new FakeClock();
+    rig = await JobsRig.start({ clock, slots: 1, tokenMs: 5 });
+    rig.offer({ jobId: 'runs', deadline: clock.now() + 600_000, ...LONG, ...SHORT });
+    rig.offer({ jobId: 'waits', deadline: clock.now() + 100 });
+    await clock.advance(101);
+    await until('the first is done', () => rig.resultFrames().length === 1);
+    await until('the other is lost', () => rig.of('job.lost').length === 1);
+    expect(rig.of('job.lost')[0]).to.include({ jobId: 'waits', reason: 'timeout_total' });
+    expect(rig.standin.calls.map((c) => c.request)).to.deep.equal(['runs.1']);
+  });
+
   for (const [reason, mode, timeouts] of [
     ['timeout_first', 'slow-first-token', { firstTokenMs: 150, gapMs: 20_000, totalMs: 20_000 }],
     ['timeout_gap', 'stall', { firstTokenMs: 20_000, gapMs: 150, totalMs: 20_000 }],

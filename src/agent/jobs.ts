@@ -259,6 +259,10 @@ export class Jobs {
         .filter((j) => j.state === 'queued' && !j.stop)
         .sort((a, b) => b.offer.priority - a.offer.priority || a.order - b.order)[0];
       if (!next) return;
+      if (next.expiresAt <= this.#o.clock.monotonic()) {
+        this.#stop(next, 'timeout_total');
+        continue;
+      }
       next.state = 'running';
       this.#run(next).catch((error: unknown) => {
         this.#log.error({ job: next.jobId, error }, 'job failed inside the agent');
