@@ -34,6 +34,8 @@ const members = async (): Promise<Member[]> => {
   });
 };
 const state = (): Promise<string> => e2e().k('get', 'rfleet,rnode,pod', '-o', 'wide');
+/** What was published before other tests rolled other images. */
+const publishFirst = (): Promise<unknown> => publish(e2e().installed, [firstModel(RUNTIME)]);
 /** The one member runs this image, nothing of an update is left, and the node more is gone. */
 const settled = (image: string): Promise<boolean> =>
   eventually(
@@ -51,6 +53,7 @@ describe('an update with a node more', function () {
 
   before(async function () {
     if (RUNTIME !== 'sim') return this.skip(); // a real engine more does not fit the machine
+    await publishFirst();
     await e2e().apply({
       apiVersion: 'resultity.com/v1alpha1',
       kind: 'ResultityFleet',
@@ -71,7 +74,7 @@ describe('an update with a node more', function () {
   });
   after(async () => {
     const { installed, k } = e2e();
-    await publish(installed, [firstModel(RUNTIME)]);
+    await publishFirst();
     await k('delete', 'rfleet', FLEET, '--ignore-not-found', '--cascade=foreground', '--timeout=180s');
     await eventually('demo-0 has its old image', async () => {
       const { status } = await e2e().get('rnode', 'demo-0');
