@@ -1,7 +1,7 @@
 /**
- * `bash hack/run fleet-scale --nodes 1000 [--trials 3] [--steady 60] [--fleet 500]
- * [--set operator.resources.limits.memory=640Mi] [--floor] [--admin-agents]`: how the operator bears many nodes. A real cluster, the operator as its chart installs it: the image, in
- * a pod, with the chart's account, rights, policies and limits; simulated machines with eight GPUs each (kwok), and a driver
+ * `bash hack/run fleet-scale --nodes 1000 [--trials 3] [--steady 60] [--fleet 500] [--floor] [--admin-agents]
+ * [--set operator.resources.limits.memory=640Mi]`: how the operator bears many nodes.
+ * A real cluster, the operator as its chart installs it: the image, in a pod, with the chart's account, rights, policies and limits; simulated machines with eight GPUs each (kwok), and a driver
  * that plays the agents' statuses, each with the token and the rights of its pod. Prints how far the nodes are every 5 s, CPU
  * of each program, writes by program and kind, writes in steady state, memory, event-loop delay, and how long a restarted
  * operator takes to look at every node again; after several trials, each on a new cluster, mean ± sd of each figure.

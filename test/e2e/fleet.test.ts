@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { SYSTEM_NAMESPACE } from '../../hack/demo/names.ts';
 import { Load } from './load.ts';
-import { e2e, eventually, MIXED, RUNTIME } from './setup.ts';
+import { conditionOf, e2e, eventually, fleetNodes, MIXED, overview, RUNTIME } from './setup.ts';
 
 const FLEET = 'f';
 
@@ -14,23 +14,16 @@ interface Member {
 }
 
 /** The nodes of the fleet that exist, by name. */
-const members = async (): Promise<Member[]> => {
-  const { items } = JSON.parse(await e2e().k('get', 'rnode', '-l', `resultity.com/fleet=${FLEET}`, '-o', 'json'));
-  return items
-    .map((n: { metadata: { name: string }; status?: Record<string, unknown> & { conditions?: object[] } }) => ({
-      name: n.metadata.name,
-      nodeId: n.status?.nodeId ?? '',
-      podUID: n.status?.podUID ?? '',
-      machine: n.status?.kubernetesNode ?? '',
-      ready:
-        n.status?.conditions?.some((c) => {
-          const { type, status } = c as { type: string; status: string };
-          return type === 'Ready' && status === 'True';
-        }) ?? false,
+const members = async (): Promise<Member[]> =>
+  (await fleetNodes(FLEET))
+    .map((node) => ({
+      name: node.metadata.name,
+      nodeId: node.status?.nodeId ?? '',
+      podUID: node.status?.podUID ?? '',
+      machine: node.status?.kubernetesNode ?? '',
+      ready: conditionOf(node, 'Ready')?.status === 'True',
     }))
-    .sort((a: Member, b: Member) => a.name.localeCompare(b.name));
-};
-const state = (): Promise<string> => e2e().k('get', 'rfleet,rnode,pod', '-o', 'wide');
+    .sort((a, b) => a.name.localeCompare(b.name));
 const ready = (count: number): Promise<Member[]> =>
   eventually(
     `${count} nodes of the fleet are ready`,
@@ -39,7 +32,7 @@ const ready = (count: number): Promise<Member[]> =>
       return now.length === count && now.every((m) => m.ready) && now;
     },
     240_000,
-    state,
+    overview,
   );
 const scale = (replicas: number): Promise<string> => e2e().k('scale', `rfleet/${FLEET}`, `--replicas=${replicas}`);
 
@@ -147,7 +140,7 @@ describe('a fleet while callers ask', function () {
           return now?.ready && now.podUID !== first?.podUID && now;
         },
         120_000,
-        state,
+        overview,
       );
       expect(after.nodeId).to.equal(first?.nodeId);
     });
@@ -206,7 +199,7 @@ describe('a fleet while callers ask', function () {
         'the machine is known to be unreachable',
         async () => (await condition('rnode', 'f-2', 'AgentReady')).reason === 'MachineUnreachable',
         150_000,
-        state,
+        overview,
       );
       await underLoad('one machine cut off', () => new Promise((resolve) => setTimeout(resolve, 15_000)));
       const pods = JSON.parse(await k('get', 'pod', '-l', 'resultity.com/node=f-2', '-o', 'json')).items;

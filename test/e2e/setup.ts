@@ -128,6 +128,14 @@ export const whyNot = (node: string, ...flags: string[]): Promise<string> =>
     { cwd: repoRoot },
   );
 
+/** The nodes of a fleet that exist. */
+export const fleetNodes = async (fleet: string): Promise<Json[]> =>
+  JSON.parse(await e2e().k('get', 'rnode', '-l', `resultity.com/fleet=${fleet}`, '-o', 'json')).items;
+export const conditionOf = ({ status }: Json, type: string): Json =>
+  status?.conditions?.find((c: Json) => c.type === type);
+/** For a failure's message. */
+export const overview = (): Promise<string> => e2e().k('get', 'rfleet,rnode,pod', '-o', 'wide');
+
 /** Asks again every half second until the check returns something; fails with what was last seen. */
 export const eventually = async <T>(
   what: string,

@@ -3,12 +3,10 @@ import { expect } from 'chai';
 import { firstModel, publish } from '../../hack/demo/publish.ts';
 import { buildSimImage } from '../../hack/images/index.ts';
 import { Load } from './load.ts';
-import { e2e, eventually, RUNTIME } from './setup.ts';
+import { conditionOf, e2e, eventually, fleetNodes, overview, RUNTIME } from './setup.ts';
 
 const FLEET = 'spare';
 
-// biome-ignore lint/suspicious/noExplicitAny: objects of the API are read field by field
-type Json = any;
 interface Member {
   readonly name: string;
   readonly surge: boolean;
@@ -19,21 +17,18 @@ interface Member {
   readonly image: string;
 }
 
-const members = async (): Promise<Member[]> => {
-  const { items } = JSON.parse(await e2e().k('get', 'rnode', '-l', `resultity.com/fleet=${FLEET}`, '-o', 'json'));
-  return items.map(({ metadata, status }: Json) => {
-    const is = (type: string): Json => status?.conditions?.find((c: Json) => c.type === type);
+const members = async (): Promise<Member[]> =>
+  (await fleetNodes(FLEET)).map((node) => {
+    const isTrue = (type: string): boolean => conditionOf(node, type)?.status === 'True';
     return {
-      name: metadata.name,
-      surge: metadata.annotations?.['resultity.com/surge'] !== undefined,
-      ready: is('Ready')?.status === 'True',
-      serves: is('Serving')?.status === 'True' && is('NetworkVisible')?.status === 'True',
-      settled: is('Progressing')?.reason === 'Settled',
-      image: status?.agent?.runtime?.image ?? '',
+      name: node.metadata.name,
+      surge: node.metadata.annotations?.['resultity.com/surge'] !== undefined,
+      ready: isTrue('Ready'),
+      serves: isTrue('Serving') && isTrue('NetworkVisible'),
+      settled: conditionOf(node, 'Progressing')?.reason === 'Settled',
+      image: node.status?.agent?.runtime?.image ?? '',
     };
   });
-};
-const state = (): Promise<string> => e2e().k('get', 'rfleet,rnode,pod', '-o', 'wide');
 /** What was published before other tests rolled other images. */
 const publishFirst = (): Promise<unknown> => publish(e2e().installed, [firstModel(RUNTIME)]);
 /** The one member runs this image, nothing of an update is left, and the node more is gone. */
@@ -45,7 +40,7 @@ const settled = (image: string): Promise<boolean> =>
       return now.length === 1 && now.every((m) => m.ready && m.settled && m.image === image);
     },
     300_000,
-    state,
+    overview,
   );
 
 describe('an update with a node more', function () {
@@ -77,12 +72,11 @@ describe('an update with a node more', function () {
     await publishFirst();
     await k('delete', 'rfleet', FLEET, '--ignore-not-found', '--cascade=foreground', '--timeout=180s');
     await eventually('demo-0 has its old image', async () => {
-      const { status } = await e2e().get('rnode', 'demo-0');
-      const is = (type: string): Json => status.conditions.find((c: Json) => c.type === type);
+      const node = await e2e().get('rnode', 'demo-0');
       return (
-        status.agent.runtime.image === installed.images.runtime.ref &&
-        is('Ready').status === 'True' &&
-        is('Progressing').reason === 'Settled'
+        node.status.agent.runtime.image === installed.images.runtime.ref &&
+        conditionOf(node, 'Ready').status === 'True' &&
+        conditionOf(node, 'Progressing').reason === 'Settled'
       );
     });
   });

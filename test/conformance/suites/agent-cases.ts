@@ -105,7 +105,7 @@ export const agentSessionCases: Case<MinimalNetwork>[] = [
         { totalMiB: isInteger, freeMiB: isInteger },
         'heartbeat.hardware.disk',
       );
-      // one more may come between two when something changes, a model's state above all: hence most of them, not each
+      // one more may come between two when something changes, a model's state above all: hence half of them, not each
       const at = [first.at];
       while (at.length < 7) at.push((await peer.next('heartbeat')).at);
       const intervals = at.slice(1).map((t, i) => Math.round(t - (at[i] ?? t)));
